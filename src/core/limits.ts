@@ -1,0 +1,53 @@
+/** Every bound on a loop, a queue, a buffer, a wait or a message from outside, each with its reason. */
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+export const limits = {
+    /** One zstd frame holds about this much tar: small enough to read one file cheaply, within 1 % of one stream's size. */
+    frameBytes: 256 * KiB,
+    /** A file above this gets frames of its own, so that a log that grew costs one frame. */
+    bigFileBytes: 512 * KiB,
+    /** The manifest's fixed room in the file, so that it can be written last and read first. */
+    manifestBytes: 256 * KiB,
+    /** `blocks.sha256` has one digest for this much stored data: damage has a place. */
+    blockBytes: 4 * MiB,
+    /** One write to the archive: the kernel gains nothing from more. */
+    writeBytes: MiB,
+    /** The README and the signature of an archive are never larger than this. */
+    smallMemberBytes: MiB,
+    /** The index of an archive, decompressed: about 2 million entries. */
+    indexBytes: 512 * MiB,
+    /** A decompressed frame from an archive that someone else may have made. */
+    foreignFrameBytes: 16 * MiB,
+    /** Pax header of one entry: xattrs are at most 64 KiB each on Linux, 1 MiB together is already odd. */
+    paxBytes: MiB,
+    /** Paths on Linux. */
+    pathBytes: 4096,
+    /** A file that changes while it is read is read again this often, then taken as it is and reported. */
+    rereads: 2,
+    /** Larger changing files (logs, disks) are not read again: the second reading would be no better. */
+    rereadBytes: 256 * MiB,
+    /** Paths that are listed by name for one category and reason in a manifest; the rest is a count. */
+    reportedPaths: 50,
+    /** One captured command may run this long (ms) … */
+    commandMs: 20_000,
+    /** … and print this much. */
+    commandBytes: 16 * MiB,
+    /** A worker that reports nothing for this long (ms) hangs in the kernel: the run fails and says where. */
+    workerSilenceMs: 600_000,
+    /** A request body at the socket. */
+    requestBytes: MiB,
+    /** Configuration files are written by people. */
+    configBytes: MiB,
+    /** A record of the journal: a plan with every file of a large restore. */
+    journalRecordBytes: 64 * MiB,
+    /** Changes whose journals are kept for `history`. */
+    keptChanges: 500,
+    /** A call to systemd or D-Bus (ms): longer means the bus is gone. */
+    busMs: 25_000,
+    /** The private cache of frames; above it new frames are simply not cached. */
+    cacheBytes: 1024 * MiB,
+    /** Recipients of one archive: each adds a stanza to the header. */
+    recipients: 32,
+} as const
