@@ -44,6 +44,11 @@ const library = dlopen('libc.so.6', {
 })
 const c = library.symbols
 
+// openat2 has no wrapper in the C library and takes two pointers, so it needs a signature of its own.
+const openat2 = dlopen('libc.so.6', {
+    syscall: { args: [i64, i64, ptr, ptr, i64], returns: i64 },
+}).symbols.syscall
+
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number as number, name]))
 errnoNames.set(constants.errno.EAGAIN, 'EAGAIN')
 
@@ -76,7 +81,10 @@ export function showBytes(bytes: Uint8Array): string {
     if (!text.includes('\ufffd')) return text
     let shown = ''
     for (const byte of name)
-        shown += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`
+        shown +=
+            byte >= 0x20 && byte < 0x7f
+                ? String.fromCharCode(byte)
+                : `\\x${byte.toString(16).padStart(2, '0')}`
     return shown
 }
 
@@ -110,6 +118,27 @@ export function openAt(directory: number, path: Uint8Array, flags: number, mode 
         if (fd >= 0) return fd
         const errno = read.i32(c.__errno_location()!, 0)
         if (errno !== constants.errno.EINTR) fail('open', path)
+    }
+}
+
+const SYS_openat2 = 437
+const RESOLVE_NO_MAGICLINKS_NO_SYMLINKS_BENEATH = 0x02 | 0x04 | 0x08
+
+/**
+ * Opens a path below a directory without following any symbolic link on the way: it cannot leave the directory, even
+ * when somebody swaps a component for a link meanwhile (then: ELOOP). `path` is relative and ends with a NUL.
+ */
+export function openBeneath(directory: number, path: Uint8Array, flags: number, mode = 0): number {
+    const how = new BigUint64Array([
+        BigInt(flags | open.CLOEXEC),
+        BigInt(mode),
+        BigInt(RESOLVE_NO_MAGICLINKS_NO_SYMLINKS_BENEATH),
+    ])
+    for (;;) {
+        const fd = Number(openat2(SYS_openat2, directory, path, how, 24))
+        if (fd >= 0) return fd
+        const errno = read.i32(c.__errno_location()!, 0)
+        if (errno !== constants.errno.EINTR && errno !== constants.errno.EAGAIN) fail('open', path)
     }
 }
 
@@ -156,7 +185,10 @@ const empty = new Uint8Array(1)
 
 /** Reads the metadata of one entry without following a final link and without triggering an automount. */
 export function statAt(directory: number, path: Uint8Array): Stat {
-    if (c.statx(directory, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_AND_MOUNT, statBuffer) !== 0)
+    if (
+        c.statx(directory, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_AND_MOUNT, statBuffer) !==
+        0
+    )
         fail('statx', path)
     return parseStat()
 }
@@ -168,7 +200,8 @@ export function statFd(fd: number): Stat {
 
 function parseStat(): Stat {
     const view = statView
-    const time = (at: number) => view.getBigInt64(at, true) * 1_000_000_000n + BigInt(view.getUint32(at + 8, true))
+    const time = (at: number) =>
+        view.getBigInt64(at, true) * 1_000_000_000n + BigInt(view.getUint32(at + 8, true))
     return {
         nlink: view.getUint32(16, true),
         uid: view.getUint32(20, true),
@@ -274,7 +307,8 @@ function collectXattrs(
 
 export function setXattr(path: Uint8Array, name: string, value: Uint8Array): void {
     const holder = value.length === 0 ? empty : value
-    if (c.lsetxattr(path, cPath(Buffer.from(name, 'latin1')), holder, value.length, 0) !== 0) fail('setxattr', path)
+    if (c.lsetxattr(path, cPath(Buffer.from(name, 'latin1')), holder, value.length, 0) !== 0)
+        fail('setxattr', path)
 }
 
 export function removeXattr(path: Uint8Array, name: string): void {
