@@ -41,6 +41,7 @@ const library = dlopen('libc.so.6', {
     socket: { args: [i32, i32, i32], returns: i32 },
     sendto: { args: [i32, ptr, u64, i32, ptr, u32], returns: i64 },
     getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+    clock_gettime: { args: [i32, ptr], returns: i32 },
 })
 const c = library.symbols
 
@@ -453,4 +454,12 @@ export function peerOf(fd: number): { pid: number; uid: number; gid: number } {
     const length = new Uint32Array([12])
     if (c.getsockopt(fd, 1, 17, credentials, length) !== 0) fail('getsockopt', `fd ${fd}`)
     return { pid: credentials[0]!, uid: credentials[1]!, gid: credentials[2]! }
+}
+
+/** Nanoseconds since boot, suspend included. */
+export function boottimeNs(): bigint {
+    const CLOCK_BOOTTIME = 7
+    const time = new BigInt64Array(2)
+    if (c.clock_gettime(CLOCK_BOOTTIME, time) !== 0) fail('clock_gettime', 'CLOCK_BOOTTIME')
+    return time[0]! * 1_000_000_000n + time[1]!
 }
