@@ -16,8 +16,8 @@ export function parseMountInfo(text: string): Map<string, Mount> {
         const fields = line.split(' ')
         const dash = fields.indexOf('-', 6)
         if (dash < 0 || fields[4] === undefined) continue
-        const point = unescape(fields[4])
-        mounts.set(point, { point, type: fields[dash + 1] ?? '', source: unescape(fields[dash + 2] ?? '') })
+        const point = unescapeOctal(fields[4])
+        mounts.set(point, { point, type: fields[dash + 1] ?? '', source: unescapeOctal(fields[dash + 2] ?? '') })
     }
     return mounts
 }
@@ -26,7 +26,7 @@ export function readMounts(): Map<string, Mount> {
     return parseMountInfo(readFileSync('/proc/self/mountinfo', 'latin1'))
 }
 
-const unescape = (text: string) =>
+const unescapeOctal = (text: string) =>
     text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
 const localTypes = new Set([

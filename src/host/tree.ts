@@ -166,7 +166,9 @@ export class Tree {
         try {
             parent = this.openDirectory(slash < 0 ? '' : start.slice(0, slash))
         } catch (error) {
-            if (!absent.has(libc.codeOf(error) ?? '')) visitor.passed(start, failure(error), state)
+            if (libc.codeOf(error) === 'ELOOP')
+                visitor.passed(start, { state: 'skipped', why: 'a symbolic link stands in its way' }, state)
+            else if (!absent.has(libc.codeOf(error) ?? '')) visitor.passed(start, failure(error), state)
             return
         }
         try {

@@ -1,0 +1,247 @@
+/** Turns collected entries into tar bytes: reads each file once, and again when it changed under the reading. */
+import { limits } from '../core/limits.ts'
+import { BLOCK, type ByteString, padding, type TarEntry, tarHeader } from '../format/tar-write.ts'
+import * as libc from '../host/libc.ts'
+import { Sha256, sha256 } from '../host/libcrypto.ts'
+import type { Tree } from '../host/tree.ts'
+import type { CollectedEntry } from './collect.ts'
+
+/** Names of users and groups by number, as the host's own files have them. */
+export interface Names {
+    user(uid: number): string
+    group(gid: number): string
+}
+
+export interface Packed {
+    /** Where the entry begins in the bytes it was packed into. */
+    offset: number
+    size: number
+    mtimeNs: bigint
+    sha256?: Uint8Array
+    /** The file kept changing: what was packed is a mixture of moments. */
+    changed?: boolean
+}
+
+/** A buffer that grows, for one group of entries. */
+export class GroupBuffer {
+    #bytes = Buffer.allocUnsafe(limits.frameBytes * 3)
+    length = 0
+
+    /** The room behind what is filled, at least `size` bytes. */
+    room(size: number): Buffer {
+        if (this.length + size > this.#bytes.length) {
+            const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.length + size))
+            this.#bytes.copy(larger, 0, 0, this.length)
+            this.#bytes = larger
+        }
+        return this.#bytes.subarray(this.length, this.length + size)
+    }
+
+    append(bytes: Uint8Array): void {
+        this.room(bytes.length).set(bytes)
+        this.length += bytes.length
+    }
+
+    zeros(count: number): void {
+        this.room(count).fill(0)
+        this.length += count
+    }
+
+    filled(): Buffer {
+        return this.#bytes.subarray(0, this.length)
+    }
+}
+
+export class Packer {
+    readonly #tree: Tree
+    readonly #names: Names
+
+    constructor(tree: Tree, names: Names) {
+        this.#tree = tree
+        this.#names = names
+    }
+
+    /** Header of an entry; `stat` is what was seen when the content was opened. */
+    header(entry: CollectedEntry, stat: libc.Stat, extra: Partial<TarEntry> = {}): Buffer {
+        const tar: TarEntry = {
+            path: entry.path,
+            type: entry.type,
+            mode: stat.mode & 0o7777,
+            uid: stat.uid,
+            gid: stat.gid,
+            uname: this.#names.user(stat.uid),
+            gname: this.#names.group(stat.gid),
+            size: entry.type === 'file' ? stat.size : 0,
+            mtimeNs: stat.mtimeNs,
+            // As the walk saw it: reading must not make it younger.
+            atimeNs: entry.stat.atimeNs,
+            link: entry.link,
+            ...extra,
+        }
+        return tarHeader(tar)
+    }
+
+    /** Packs an entry that is small or has no content. Throws what opening or reading it throws. */
+    small(entry: CollectedEntry, into: GroupBuffer): Packed {
+        if (entry.content !== undefined) return this.#made(entry, entry.content, into)
+        if (entry.type !== 'file') {
+            const offset = into.length
+            // The names of a hard link share one inode: its attributes stand with the first name.
+            const xattrs = entry.type === 'hardlink' ? undefined : this.#tree.xattrs(entry.path)
+            into.append(this.header(entry, entry.stat, { xattrs }))
+            return { offset, size: 0, mtimeNs: entry.stat.mtimeNs }
+        }
+        const offset = into.length
+        for (let reading = 0; ; reading++) {
+            into.length = offset
+            const packed = this.#readSmall(entry, into)
+            if (packed.changed !== true || reading >= limits.rereads) return packed
+        }
+    }
+
+    #readSmall(entry: CollectedEntry, into: GroupBuffer): Packed {
+        const offset = into.length
+        const fd = this.#tree.openFile(entry.path)
+        try {
+            const before = libc.statFd(fd)
+            into.append(this.header(entry, before, { xattrs: libc.readXattrsFd(fd) }))
+            // One byte more than the size: a file that grew shows itself.
+            const content = into.room(before.size + 1)
+            const got = readWhole(fd, content)
+            const changed = got !== before.size || hasChanged(before, libc.statFd(fd))
+            if (got < before.size) content.fill(0, got)
+            const digest = sha256(content.subarray(0, before.size))
+            into.length += before.size
+            into.zeros(padding(before.size))
+            return { offset, size: before.size, mtimeNs: before.mtimeNs, sha256: digest, changed }
+        } finally {
+            libc.close(fd)
+        }
+    }
+
+    /** Packs content that proxsave made itself: captured output, the copy of a database. */
+    #made(entry: CollectedEntry, content: Uint8Array, into: GroupBuffer): Packed {
+        const offset = into.length
+        into.append(this.header(entry, { ...entry.stat, size: content.length }))
+        into.append(content)
+        into.zeros(padding(content.length))
+        return { offset, size: content.length, mtimeNs: entry.stat.mtimeNs, sha256: sha256(content) }
+    }
+}
+
+/** One reading of a large file: its header, then its content piece by piece. */
+export class LargeFile {
+    readonly before: libc.Stat
+    readonly header: Buffer
+    readonly sparse: libc.Extent[] | undefined
+    readonly #fd: number
+    readonly #digest = new Sha256()
+    #short = false
+
+    constructor(tree: Tree, packer: Packer, entry: CollectedEntry) {
+        this.#fd = tree.openFile(entry.path)
+        try {
+            this.before = libc.statFd(this.#fd)
+            this.sparse = sparseExtents(this.#fd, this.before)
+            this.header = packer.header(entry, this.before, {
+                xattrs: libc.readXattrsFd(this.#fd),
+                sparse: this.sparse,
+            })
+        } catch (error) {
+            libc.close(this.#fd)
+            throw error
+        }
+    }
+
+    /** The stored content in pieces of `limits.bigFileBytes`, each in a buffer of its own. */
+    *pieces(): Generator<Uint8Array> {
+        const extents = this.sparse ?? [{ offset: 0, length: this.before.size }]
+        let at = 0
+        let piece = Buffer.allocUnsafe(limits.bigFileBytes)
+        let fill = 0
+        for (const extent of extents) {
+            this.#hashHole(extent.offset - at)
+            at = extent.offset
+            const end = extent.offset + extent.length
+            while (at < end) {
+                const room = piece.subarray(fill, Math.min(piece.length, fill + (end - at)))
+                const got = this.#short ? 0 : readFully(this.#fd, room, at)
+                if (got < room.length) {
+                    // The file was cut meanwhile: the header has promised its size.
+                    this.#short = true
+                    room.fill(0, got)
+                }
+                this.#digest.update(room)
+                fill += room.length
+                at += room.length
+                if (fill === piece.length) {
+                    yield piece
+                    piece = Buffer.allocUnsafe(limits.bigFileBytes)
+                    fill = 0
+                }
+            }
+        }
+        this.#hashHole(this.before.size - at)
+        if (fill > 0) yield piece.subarray(0, fill)
+    }
+
+    #hashHole(length: number): void {
+        const zeros = length > 0 ? new Uint8Array(Math.min(length, limits.writeBytes)) : undefined
+        for (let left = length; left > 0 && zeros !== undefined; left -= zeros.length)
+            this.#digest.update(left < zeros.length ? zeros.subarray(0, left) : zeros)
+    }
+
+    /** Closes the file; tells the digest and whether it changed while it was read. */
+    finish(): { sha256: Uint8Array; changed: boolean } {
+        try {
+            return { sha256: this.#digest.digest(), changed: this.#short || hasChanged(this.before, libc.statFd(this.#fd)) }
+        } finally {
+            libc.close(this.#fd)
+        }
+    }
+}
+
+function sparseExtents(fd: number, stat: libc.Stat): libc.Extent[] | undefined {
+    // Blocks are 512 bytes; a compressing file system may need fewer for a file without holes, so ask for the holes.
+    if (stat.blocks * BLOCK >= stat.size || stat.size === 0) return undefined
+    const extents = libc.dataExtents(fd, stat.size, 8192)
+    const whole = extents.length === 1 && extents[0]!.offset === 0 && extents[0]!.length === stat.size
+    return whole ? undefined : extents
+}
+
+/** A sparse file is packed as a large one however small its data is. */
+export const mayBeSparse = (stat: libc.Stat): boolean => stat.size > 0 && stat.blocks * BLOCK < stat.size
+
+function hasChanged(before: libc.Stat, after: libc.Stat): boolean {
+    return before.size !== after.size || before.mtimeNs !== after.mtimeNs || before.ctimeNs !== after.ctimeNs
+}
+
+function readWhole(fd: number, buffer: Uint8Array): number {
+    return readFully(fd, buffer, 0)
+}
+
+function readFully(fd: number, buffer: Uint8Array, offset: number): number {
+    let at = 0
+    while (at < buffer.length) {
+        const got = libc.readAt(fd, buffer.subarray(at), offset + at)
+        if (got === 0) break
+        at += got
+    }
+    return at
+}
+
+/** Reads `etc/passwd` and `etc/group` of the tree; a number without a name stays without. */
+export function readNames(tree: Tree): Names {
+    const table = (path: ByteString) => {
+        const names = new Map<number, string>()
+        const text = tree.readFile(path, limits.configBytes * 8)?.toString() ?? ''
+        for (const line of text.split('\n')) {
+            const [name, , id] = line.split(':')
+            if (name && id && !names.has(Number(id))) names.set(Number(id), name)
+        }
+        return names
+    }
+    const users = table('etc/passwd')
+    const groups = table('etc/group')
+    return { user: uid => users.get(uid) ?? '', group: gid => groups.get(gid) ?? '' }
+}

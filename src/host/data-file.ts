@@ -1,0 +1,74 @@
+/** One large file that is read and written at offsets: an archive being made or read, the data of the frame cache. */
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
+
+export class DataFile {
+    readonly path: string
+    readonly #fd: number
+
+    private constructor(path: string, flags: number) {
+        this.path = path
+        this.#fd = openSync(path, flags, 0o600)
+    }
+
+    /** A new file, 0600; fails when the name is taken. */
+    static create(path: string): DataFile {
+        return new DataFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW)
+    }
+
+    static openOrCreate(path: string): DataFile {
+        return new DataFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW)
+    }
+
+    /** Follows a final link: people may keep archives behind one. */
+    static openForReading(path: string): DataFile {
+        return new DataFile(path, constants.O_RDONLY)
+    }
+
+    get size(): number {
+        return fstatSync(this.#fd).size
+    }
+
+    /** `length` bytes from `offset`, fewer only at the end of the file. */
+    read(offset: number, length: number): Uint8Array {
+        const bytes = new Uint8Array(length)
+        const got = this.readInto(bytes, offset)
+        return got === length ? bytes : bytes.subarray(0, got)
+    }
+
+    readInto(bytes: Uint8Array, offset: number): number {
+        let at = 0
+        while (at < bytes.length) {
+            const got = readSync(this.#fd, bytes, at, bytes.length - at, offset + at)
+            if (got === 0) break
+            at += got
+        }
+        return at
+    }
+
+    writeAt(bytes: Uint8Array, offset: number): void {
+        for (let at = 0; at < bytes.length; )
+            at += writeSync(this.#fd, bytes, at, bytes.length - at, offset + at)
+    }
+
+    truncate(size: number): void {
+        ftruncateSync(this.#fd, size)
+    }
+
+    sync(): void {
+        fsyncSync(this.#fd)
+    }
+
+    close(): void {
+        closeSync(this.#fd)
+    }
+}
+
+/** Makes a directory of proxsave's own, 0700, with the missing ones above it. */
+export function makePrivateDirectory(path: string): void {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+}
+
+/** Removes a file that is no longer wanted; no error when it is gone. Not durable by itself. */
+export function discardFile(path: string): void {
+    rmSync(path, { force: true })
+}
