@@ -34,18 +34,46 @@ export const limits = {
     commandMs: 20_000,
     /** … and print this much. */
     commandBytes: 16 * MiB,
+    /** After a command ended or was killed, its pipes and the kernel get this long (ms); then we go on without them. */
+    commandGraceMs: 2_000,
     /** A worker that reports nothing for this long (ms) hangs in the kernel: the run fails and says where. */
     workerSilenceMs: 600_000,
     /** A request body at the socket. */
     requestBytes: MiB,
+    /** Request line and headers together: our own requests have a few hundred bytes. */
+    requestHeaderBytes: 16 * KiB,
+    /** A request must be complete within this time (ms), from the connection or the last answer on. */
+    requestMs: 30_000,
+    /** Connections at once: fifty clients that each follow a change, and room for `status`. */
+    connections: 128,
+    /** One line of a worker, the daemon's event stream or a client's input: a plan with every path of a large change. */
+    lineBytes: 64 * MiB,
+    /** A worker that was asked to stop is killed after this (ms). */
+    workerStopMs: 5_000,
+    /** A stopping daemon waits this long (ms) for the running change to be undone; the next start does the rest. */
+    stopMs: 60_000,
+    /** A scheduled job waits this long (ms) for a running change. */
+    jobWaitMs: 3_600_000,
+    /** The backup before a package operation may take this long (ms); apt goes on after it. */
+    aptMs: 120_000,
+    /** Events that a client of the change stream may be behind before the daemon waits for it. */
+    eventsBehind: 1_000,
     /** Configuration files are written by people. */
     configBytes: MiB,
+    /** Files of `conf.d`: a person can still read them all. */
+    configFiles: 100,
     /** A record of the journal: a plan with every file of a large restore. */
     journalRecordBytes: 64 * MiB,
     /** Changes whose journals are kept for `history`. */
     keptChanges: 500,
     /** A call to systemd or D-Bus (ms): longer means the bus is gone. */
     busMs: 25_000,
+    /** A unit may take this long (ms) to start or stop before we look no further; its own time limit is usually 90 s. */
+    unitJobMs: 180_000,
+    /** One look at a target, or one piece of a copy to it (ms): longer means the server behind it is gone. */
+    targetMs: 60_000,
+    /** Names in the directory of a target: ten a day for ten years. */
+    targetNames: 40_000,
     /** The private cache of frames; above it new frames are simply not cached. */
     cacheBytes: 1024 * MiB,
     /** Recipients of one archive: each adds a stanza to the header. */
