@@ -1,0 +1,44 @@
+/** The kinds of target, one line each. */
+import { Fault } from '../core/errors.ts'
+import type { Target } from '../engine/target.ts'
+import type { TargetConfig } from '../format/config.ts'
+import type { Mount } from '../host/mounts.ts'
+import { LocalTarget } from './local.ts'
+
+/** What a target needs to know of the host it runs on. */
+export interface TargetHost {
+    /** `/`, or the tree that is served instead of it. */
+    root: string
+    nowMs(): number
+    /** What is mounted, by mount point. */
+    mounts(): ReadonlyMap<string, Pick<Mount, 'point' | 'type'>>
+    /** Mount points that /etc/fstab names, mounted or not; none with another root. */
+    configuredMounts(): readonly string[]
+}
+
+type Constructors = {
+    [Type in TargetConfig['type']]: new (
+        config: Extract<TargetConfig, { type: Type }>,
+        host: TargetHost,
+    ) => Target
+}
+
+const targetTypes: Constructors = { local: LocalTarget }
+
+/** The target that a section of the configuration describes. Touches nothing yet. */
+export function openTarget(config: TargetConfig, host: TargetHost): Target {
+    return new targetTypes[config.type](config, host)
+}
+
+/** All targets of a configuration by name, in its order. */
+export function openTargets(configs: readonly TargetConfig[], host: TargetHost): Map<string, Target> {
+    return new Map(configs.map(config => [config.name, openTarget(config, host)]))
+}
+
+export function targetNamed(targets: ReadonlyMap<string, Target>, name: string): Target {
+    const target = targets.get(name)
+    if (target !== undefined) return target
+    throw new Fault('usage', `cannot use the target ${name}: the configuration has none of that name`, {
+        hint: `it has ${[...targets.keys()].join(', ')}`,
+    })
+}
