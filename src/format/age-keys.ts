@@ -90,7 +90,7 @@ function readRecipient(line: string): AgeRecipient {
             'usage',
             `age cannot encrypt to ${word.slice(0, 40)}, of the SSH keys only to ssh-ed25519 and ssh-rsa`,
         )
-    if (!/^age1/i.test(word)) throw new Fault('usage', 'it is none of age1…, ssh-ed25519 …, ssh-rsa …')
+    if (!word.startsWith('age1')) throw new Fault('usage', 'it is none of age1…, ssh-ed25519 …, ssh-rsa …')
     if (rest.length > 0 && !rest[0]!.startsWith('#')) throw new Fault('usage', 'something stands behind it')
     if (decodeKey(word, 'age') === undefined)
         throw new Fault('usage', 'its checksum or length is wrong', {

@@ -165,7 +165,7 @@ const keyType = /^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+$/
 function parseSigner(line: string): AllowedSigner {
     const words = splitQuoted(line)
     const principals = unquote(words.shift() ?? '')
-    if (principals === '') throw new Error('the principals are missing')
+    if (principals === '' || keyType.test(principals)) throw new Error('the principals are missing')
     const options: AllowedSigner['options'] = {}
     if (words[0] !== undefined && !keyType.test(words[0]))
         for (const option of splitOutsideQuotes(words.shift()!, ',')) readOption(option, options)
