@@ -14,7 +14,7 @@ export interface CapturedCommand {
     argv: readonly [string, ...string[]]
     /** Exit statuses that are an answer, not a failure; default [0]. */
     okStatuses?: readonly number[]
-    /** Only when this executable exists is it worth a word when it fails. Default: argv[0]. */
+    /** Milliseconds; default `limits.commandMs`. A command whose program the host has not is left out in silence. */
     timeoutMs?: number
 }
 
@@ -38,18 +38,32 @@ export interface Category {
     title: string
     product: Product
     /**
-     * Absolute paths. A trailing slash means the whole tree; `*` matches within one name. An entry of the file system
-     * belongs to the category with the most specific matching path.
+     * Absolute paths. A trailing slash means the whole tree, the directory itself included; `*` matches within one
+     * name. An entry of the file system belongs to the category with the most specific matching path (`match.ts`).
      */
     paths: readonly string[]
+    /** Nothing of it lies on the host: its entries are made while a backup is written. */
+    virtual?: true
+    /**
+     * Its trees reach around files of other categories, which come back only when those are chosen. Without it, choosing
+     * the category chooses everything below its paths.
+     */
+    residual?: true
     /** Never saved although below `paths`: locks, sockets, caches of the product. Same notation. */
     never?: readonly string[]
     /** Paths whose absence on a host of this product is worth a line in the manifest. */
     expected?: readonly string[]
     commands?: readonly CapturedCommand[]
-    /** systemd units that read these files: stopped before, started after. */
+    /**
+     * systemd units concerned, in the order of stopping. `replace`, `merge` and `database` stop them before and start them
+     * after; `objects` needs them running; `guarded` tells them to read again.
+     */
     services?: readonly string[]
+    /** The order of starting, where it is not the reverse of `services`. */
+    startOrder?: readonly string[]
     strategy: Strategy
+    /** Paths of this category that come back another way; the most specific one counts. */
+    except?: readonly { path: string; strategy: Strategy }[]
     /** When the category is only exported although its strategy says otherwise, and why. */
     exportWhile?: { condition: 'cluster-member-alive'; why: string }
     /** What a wrong restore of it can cost. */

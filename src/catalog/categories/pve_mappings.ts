@@ -1,0 +1,19 @@
+/** PVE resource mappings */
+import { pvesh } from '../commands.ts'
+import type { Category } from '../category.ts'
+
+export const pveMappings: Category = {
+    id: 'pve_mappings',
+    title: 'PVE resource mappings',
+    product: 'pve',
+    paths: ['/etc/pve/mapping/'],
+    commands: [
+        pvesh('pci.json', '/nodes/localhost/hardware/pci'),
+        pvesh('usb.json', '/nodes/localhost/hardware/usb'),
+    ],
+    services: ['pvedaemon.service'],
+    strategy: 'objects',
+    risk: 'low',
+    modes: ['full'],
+    about: 'Which PCI and USB devices and directories guests may name.',
+}
