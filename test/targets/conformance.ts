@@ -50,9 +50,8 @@ export function targetConformance(what: string, make: () => Promise<Subject> | S
             expect(listed).toMatchObject({ name: first, size: bytes.length })
             expect(Math.abs(listed!.modifiedMs - Date.now())).toBeLessThan(3_600_000)
             expect(Buffer.from(await target.read(first, 0, bytes.length)).equals(bytes)).toBe(true)
-            expect(Buffer.from(await target.read(first, 999_999, 7))).toEqual(
-                bytes.subarray(999_999, 1_000_006),
-            )
+            const middle = Buffer.from(await target.read(first, 999_999, 7))
+            expect(middle.equals(bytes.subarray(999_999, 1_000_006))).toBe(true)
             expect((await target.read(first, bytes.length - 5, 100)).length).toBe(5)
             expect((await target.read(first, bytes.length + 5, 100)).length).toBe(0)
         })
