@@ -47,7 +47,7 @@ export const storageStack: Category = {
         // 21: there is no session.
         { file: 'iscsi-sessions.txt', argv: ['iscsiadm', '--mode', 'session'], okStatuses: [0, 21] },
         { file: 'multipath.txt', argv: ['multipath', '-ll'], okStatuses: [0, 1] },
-        { file: 'device-mapper.txt', argv: ['dmsetup', 'table'] },
+        { file: 'device-mapper.txt', argv: ['dmsetup', 'table'], okStatuses: [0, 1] },
         { file: 'smart-devices.json', argv: ['smartctl', '--scan', '--json'], okStatuses: [0, 1, 2] },
     ],
     strategy: 'replace',
