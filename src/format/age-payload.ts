@@ -187,10 +187,16 @@ export class AgeReader {
 
     /** The plain bytes of a stretch, of the caller's own. Throws `Fault('damaged')` when it goes beyond the end. */
     read(offset: number, length: number): Uint8Array {
-        if (!(offset >= 0 && length >= 0 && offset + length <= this.plainSize))
-            throw this.#damaged(`it has no ${length} bytes at ${offset}, only ${this.plainSize} in all`)
+        this.#checkRange(offset, length)
         const out = new Uint8Array(length)
-        const end = offset + length
+        this.readInto(offset, out)
+        return out
+    }
+
+    /** As `read`, into a buffer that the caller uses again: several times faster for many reads. */
+    readInto(offset: number, out: Uint8Array): void {
+        this.#checkRange(offset, out.length)
+        const end = offset + out.length
         for (let at = offset; at < end; ) {
             const n = Math.floor(at / CHUNK)
             const known = this.#recall(n)
@@ -203,7 +209,6 @@ export class AgeReader {
             }
             at = this.#readRun(n, at, end, offset, out)
         }
-        return out
     }
 
     /**
@@ -249,9 +254,9 @@ export class AgeReader {
             if (begin >= at && begin + size <= end)
                 this.#open(k, piece, out.subarray(begin - base, begin - base + size))
             else {
-                const whole = new Uint8Array(size)
+                const whole = this.#spare(size)
                 this.#open(k, piece, whole)
-                this.#remember(k, whole)
+                this.#recent.set(k, whole)
                 out.set(whole.subarray(reached - begin, Math.min(size, end - begin)), reached - base)
             }
             reached = Math.min(end, begin + size)
@@ -279,9 +284,9 @@ export class AgeReader {
     #checkEnd(lastSize: number): void {
         const n = this.#chunks - 1
         const sealed = this.#readSealed(n, 1)
-        const plain = new Uint8Array(lastSize - TAG)
+        const plain = this.#spare(lastSize - TAG)
         if (this.#aead.open(this.#nonce.at(n, true), sealed, plain)) {
-            this.#remember(n, plain)
+            this.#recent.set(n, plain)
             return
         }
         const wasNotLast = this.#aead.open(this.#nonce.at(n, false), sealed, plain)
@@ -298,13 +303,17 @@ export class AgeReader {
         return known
     }
 
-    #remember(n: number, plain: Uint8Array): void {
-        this.#recent.set(n, plain)
-        if (this.#recent.size <= BATCH) return
-        for (const oldest of this.#recent.keys()) {
-            this.#recent.delete(oldest)
-            return
-        }
+    /** Room for one more chunk to remember; that of the oldest one when there are enough. */
+    #spare(size: number): Uint8Array {
+        if (this.#recent.size < BATCH) return new Uint8Array(new ArrayBuffer(CHUNK), 0, size)
+        const [oldest, room] = this.#recent.entries().next().value!
+        this.#recent.delete(oldest)
+        return new Uint8Array(room.buffer, 0, size)
+    }
+
+    #checkRange(offset: number, length: number): void {
+        if (offset >= 0 && length >= 0 && offset + length <= this.plainSize) return
+        throw this.#damaged(`it has no ${length} bytes at ${offset}, only ${this.plainSize} in all`)
     }
 
     #tampered(n: number): Fault {
