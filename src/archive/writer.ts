@@ -5,7 +5,7 @@
  * it: README, room for the manifest and its signature, the data, the digests of its blocks; then the room is filled.
  */
 import { limits } from '../core/limits.ts'
-import { type AgeRecipient, AgeSealer, createHeader, payloadKey } from '../format/age.ts'
+import { type Aead, type AgeRecipient, AgeSealer, createHeader, PAYLOAD_NONCE, payloadKey } from '../format/age.ts'
 import { type Index, writeIndex } from '../format/index.ts'
 import { type Manifest, writeManifest } from '../format/manifest.ts'
 import { DataFile, discardFile } from '../host/data-file.ts'
@@ -65,7 +65,7 @@ export class ArchiveWriter {
     }
 
     static async create(parts: ArchiveParts): Promise<ArchiveWriter> {
-        const header = parts.recipients.length > 0 ? await createHeader(parts.recipients) : undefined
+        const header = parts.recipients.length > 0 ? await createHeader(parts.recipients, parts.random) : undefined
         const layout = await layOut(parts)
         const file = DataFile.create(parts.output)
         try {
@@ -207,7 +207,8 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, b
 class DataSink {
     readonly #file: DataFile
     readonly #start: number
-    readonly #sealer: AgeSealer | undefined
+    #aead: Aead | undefined
+    #sealer: AgeSealer | undefined
     readonly #whole = new Sha256()
     #block = new Sha256()
     #blockFill = 0
@@ -225,19 +226,20 @@ class DataSink {
         this.#file = file
         this.#start = start
         if (header === undefined) return
-        const nonce = random(16)
+        const nonce = random(PAYLOAD_NONCE)
+        this.#aead = openAead(payloadKey(header.fileKey, nonce))
+        this.#sealer = new AgeSealer(this.#aead, nonce, sealed => this.#store(sealed))
         this.#store(header.header)
-        this.#store(nonce)
-        this.#sealer = new AgeSealer(openAead(payloadKey(header.fileKey, nonce)))
     }
 
     write(bytes: Uint8Array): void {
         if (this.#sealer === undefined) this.#store(bytes)
-        else this.#sealer.push(bytes, sealed => this.#store(sealed))
+        else this.#sealer.push(bytes)
     }
 
     finish(): { size: number; sha256: Uint8Array; blocks: Uint8Array[] } {
-        this.#sealer?.finish(sealed => this.#store(sealed))
+        this.#sealer?.finish()
+        this.#aead?.close()
         this.#flush()
         if (this.#blockFill > 0) this.#blocks.push(this.#block.digest())
         return { size: this.#size, sha256: this.#whole.digest(), blocks: this.#blocks }

@@ -1,6 +1,6 @@
 /** Turns collected entries into tar bytes: reads each file once, and again when it changed under the reading. */
 import { limits } from '../core/limits.ts'
-import { BLOCK, type ByteString, padding, type TarEntry, tarHeader } from '../format/tar-write.ts'
+import { BLOCK, type ByteString, padding, sparseMap, type TarEntry, tarHeader } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256, sha256 } from '../host/libcrypto.ts'
 import type { Tree } from '../host/tree.ts'
@@ -132,28 +132,40 @@ export class Packer {
 /** One reading of a large file: its header, then its content piece by piece. */
 export class LargeFile {
     readonly before: libc.Stat
+    /** What the archive says of the file. */
+    readonly shown: libc.Stat
     readonly header: Buffer
     readonly sparse: libc.Extent[] | undefined
     readonly #fd: number
     readonly #digest = new Sha256()
     #short = false
+    #error: unknown
 
     constructor(tree: Tree, packer: Packer, entry: CollectedEntry) {
-        this.#fd = tree.openFile(entry.path)
+        this.#fd =
+            entry.copy === undefined
+                ? tree.openFile(entry.path)
+                : libc.openAt(libc.AT_FDCWD, libc.cPath(entry.copy), libc.open.RDONLY | libc.open.NOFOLLOW)
         try {
             this.before = libc.statFd(this.#fd)
+            // A private copy has the owner, mode and time of what it stands for.
+            const { mode, uid, gid, mtimeNs } = entry.stat
+            const shown = entry.copy === undefined ? this.before : { ...this.before, mode, uid, gid, mtimeNs }
+            this.shown = shown
             this.sparse = sparseExtents(this.#fd, this.before)
-            this.header = packer.header(entry, this.before, {
-                xattrs: libc.readXattrsFd(this.#fd),
-                sparse: this.sparse,
-            })
+            const xattrs = libc.readXattrsFd(this.#fd)
+            const header = packer.header(entry, shown, { xattrs, sparse: this.sparse })
+            this.header =
+                this.sparse === undefined
+                    ? header
+                    : Buffer.concat([header, sparseMap({ size: this.before.size, sparse: this.sparse })])
         } catch (error) {
             libc.close(this.#fd)
             throw error
         }
     }
 
-    /** The stored content in pieces of `limits.bigFileBytes`, each in a buffer of its own. */
+    /** The stored content in pieces of `limits.bigFileBytes`, each in a buffer of its own; the last one is padded. */
     *pieces(): Generator<Uint8Array> {
         const extents = this.sparse ?? [{ offset: 0, length: this.before.size }]
         let at = 0
@@ -165,7 +177,7 @@ export class LargeFile {
             const end = extent.offset + extent.length
             while (at < end) {
                 const room = piece.subarray(fill, Math.min(piece.length, fill + (end - at)))
-                const got = this.#short ? 0 : readFully(this.#fd, room, at)
+                const got = this.#short ? 0 : this.#read(room, at)
                 if (got < room.length) {
                     // The file was cut meanwhile: the header has promised its size.
                     this.#short = true
@@ -182,7 +194,19 @@ export class LargeFile {
             }
         }
         this.#hashHole(this.before.size - at)
-        if (fill > 0) yield piece.subarray(0, fill)
+        if (fill === 0) return
+        piece.fill(0, fill, fill + padding(fill))
+        yield piece.subarray(0, fill + padding(fill))
+    }
+
+    /** The header has promised the size, so a failing disk leaves zeros and an error, not a torn archive. */
+    #read(room: Uint8Array, at: number): number {
+        try {
+            return readFully(this.#fd, room, at)
+        } catch (error) {
+            this.#error ??= error
+            return 0
+        }
     }
 
     #hashHole(length: number): void {
@@ -191,10 +215,11 @@ export class LargeFile {
             this.#digest.update(left < zeros.length ? zeros.subarray(0, left) : zeros)
     }
 
-    /** Closes the file; tells the digest and whether it changed while it was read. */
-    finish(): { sha256: Uint8Array; changed: boolean } {
+    /** Closes the file; tells the digest, whether it changed while it was read, and why it could not be read. */
+    finish(): { sha256: Uint8Array; changed: boolean; error?: unknown } {
         try {
-            return { sha256: this.#digest.digest(), changed: this.#short || hasChanged(this.before, libc.statFd(this.#fd)) }
+            const changed = this.#short || hasChanged(this.before, libc.statFd(this.#fd))
+            return { sha256: this.#digest.digest(), changed, error: this.#error }
         } finally {
             libc.close(this.#fd)
         }

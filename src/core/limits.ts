@@ -36,6 +36,8 @@ export const limits = {
     commandBytes: 16 * MiB,
     /** After a command ended or was killed, its pipes and the kernel get this long (ms); then we go on without them. */
     commandGraceMs: 2_000,
+    /** All captured output of one run. */
+    capturedBytes: 64 * MiB,
     /** A worker that reports nothing for this long (ms) hangs in the kernel: the run fails and says where. */
     workerSilenceMs: 600_000,
     /** A request body at the socket. */

@@ -51,7 +51,7 @@ export function storedSize(entry: TarEntry): number {
 }
 
 /** The map in front of a sparse file's data, format 1.0 of GNU tar, padded to whole blocks. */
-export function sparseMap(entry: TarEntry): Buffer {
+export function sparseMap(entry: Pick<TarEntry, 'size' | 'sparse'>): Buffer {
     const extents = [...(entry.sparse ?? [])]
     const last = extents.at(-1)
     // A hole at the end is marked by an empty stretch: without it the file would come back too short.

@@ -22,6 +22,8 @@ export interface Visitor<State> {
     /** Asked before the entry is touched at all; true passes it over in silence. */
     ignore?(path: ByteString, name: ByteString, state: State): boolean
     passed(path: ByteString, reason: Passed, state: State): void
+    /** Whether a mount point below the start is entered; only asked for local file systems. */
+    enters?(path: ByteString, state: State): boolean
 }
 
 /** One character a byte, ready for the C library. */
@@ -215,8 +217,9 @@ export class Tree {
         }
         const type = stat.mode & libc.fileType.mask
         const isDirectory = type === libc.fileType.directory
-        if (mount !== undefined && isDirectory && !this.#trusted.has(path)) {
-            visitor.passed(path, { state: 'skipped', why: `another file system (${mount.type})` }, state)
+        const entered = mount === undefined || this.#trusted.has(path) || visitor.enters?.(path, state) === true
+        if (isDirectory && !entered) {
+            visitor.passed(path, { state: 'skipped', why: `another file system (${mount?.type})` }, state)
             return
         }
         const special = specialTypes.get(type)

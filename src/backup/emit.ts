@@ -1,0 +1,392 @@
+/** Feeds collected entries to the archive writer: units in order, from the cache where nothing changed. */
+import type { CachedUnit, FrameCache } from '../archive/frame-cache.ts'
+import type { ArchiveWriter } from '../archive/writer.ts'
+import { Fault } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { IndexEntry } from '../format/index.ts'
+import { BLOCK, type ByteString, padding } from '../format/tar-write.ts'
+import * as libc from '../host/libc.ts'
+import { sha256 } from '../host/libcrypto.ts'
+import { failure, showPath, type Tree } from '../host/tree.ts'
+import { type Collected, type CollectedEntry, missingOf } from './collect.ts'
+import { GroupBuffer, LargeFile, mayBeSparse, type Names, type Packed, Packer } from './pack.ts'
+
+export interface EmitOptions {
+    tree: Tree
+    names: Names
+    writer: ArchiveWriter
+    cache?: FrameCache
+    collected: Collected
+    /** When this run began, ns since the epoch. */
+    beganNs: bigint
+    signal?: AbortSignal
+    progress(doneBytes: number): void
+    warn(text: string): void
+}
+
+export interface Emitted {
+    entries: IndexEntry[]
+    reusedFrames: number
+    frames: number
+}
+
+/** A group ends where the hash of a path says so, so that one new file does not shift the groups behind it … */
+const CUT_MASK = 7
+/** … but not before this much tar, and at the latest at the size from which files stand alone. */
+const CUT_FROM = limits.frameBytes / 2
+
+export class Emitter {
+    readonly #o: EmitOptions
+    readonly #packer: Packer
+    readonly #entries: IndexEntry[] = []
+    readonly #emittedDirectories = new Set<ByteString>()
+    /** In which category's turn a directory last got a child: a second one means that it is written again at the end. */
+    readonly #lastTurn = new Map<ByteString, number>()
+    readonly #again = new Map<ByteString, CollectedEntry>()
+    readonly #directories = new Map<ByteString, CollectedEntry>()
+    /** First packed name of each inode with several names. */
+    readonly #firstNames = new Map<string, ByteString>()
+    /** Units whose frames reach the cache only when the writer has compressed them. */
+    readonly #toKeep: { signature: string; unit: CachedUnit; complete: () => boolean }[] = []
+    #spare: GroupBuffer[] = []
+    #reused = 0
+    #frames = 0
+    #bytes = 0
+
+    constructor(options: EmitOptions) {
+        this.#o = options
+        this.#packer = new Packer(options.tree, options.names)
+        for (const list of options.collected.entries.values())
+            for (const entry of list) if (entry.type === 'directory') this.#directories.set(entry.path, entry)
+    }
+
+    /** All entries of one category, sorted; `turn` counts the categories. */
+    async category(entries: CollectedEntry[], turn: number): Promise<void> {
+        let group: CollectedEntry[] = []
+        let size = 0
+        const flush = async () => {
+            if (group.length > 0) await this.#group(group)
+            group = []
+            size = 0
+        }
+        for (const entry of this.#withDirectories(entries, turn)) {
+            if (this.#o.signal?.aborted) throw new Fault('refused', 'cannot finish the backup: it was stopped')
+            if (standsAlone(entry)) {
+                await flush()
+                await this.#large(entry)
+                continue
+            }
+            group.push(entry)
+            const stored = entry.type === 'file' ? (entry.content?.length ?? entry.stat.size) : 0
+            size += 3 * BLOCK + stored + padding(stored)
+            const cut = size >= CUT_FROM && (Bun.hash.xxHash32(entry.path) & CUT_MASK) === 0
+            if (cut || size >= limits.bigFileBytes) await flush()
+        }
+        await flush()
+    }
+
+    /** Directories written again, so that what came into them later does not spoil their times; then everything is kept. */
+    async finish(): Promise<Emitted> {
+        const again = [...this.#again.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
+        if (again.length > 0) {
+            const buffer = new GroupBuffer()
+            for (const directory of again) this.#packer.small(directory, buffer)
+            await this.#frame(buffer.filled())
+        }
+        await this.#o.writer.drain()
+        for (const { signature, unit, complete } of this.#toKeep)
+            if (complete()) this.#o.cache?.keep(signature, unit)
+        return { entries: this.#entries, reusedFrames: this.#reused, frames: this.#frames }
+    }
+
+    /** Puts each directory before the first thing in it, whichever category that thing belongs to. */
+    *#withDirectories(entries: CollectedEntry[], turn: number): Generator<CollectedEntry> {
+        let known: ByteString | undefined
+        for (const entry of entries) {
+            const slash = entry.path.lastIndexOf('/')
+            const parent = slash < 0 ? '' : entry.path.slice(0, slash)
+            if (parent !== '' && parent !== known) {
+                yield* this.#missingAbove(parent, entry, turn)
+                known = parent
+            }
+            if (entry.type === 'directory') {
+                if (this.#emittedDirectories.has(entry.path)) continue
+                this.#emittedDirectories.add(entry.path)
+            }
+            this.#noteChild(parent, turn)
+            yield entry
+        }
+    }
+
+    *#missingAbove(directory: ByteString, cause: CollectedEntry, turn: number): Generator<CollectedEntry> {
+        if (this.#emittedDirectories.has(directory)) return
+        const slash = directory.lastIndexOf('/')
+        const parent = slash < 0 ? '' : directory.slice(0, slash)
+        if (parent !== '') yield* this.#missingAbove(parent, cause, turn)
+        const entry = this.#directories.get(directory) ?? this.#leadingDirectory(directory, cause)
+        this.#directories.set(directory, entry)
+        this.#emittedDirectories.add(directory)
+        this.#noteChild(parent, turn)
+        yield entry
+    }
+
+    /** A directory that no category owns but that something lies in. */
+    #leadingDirectory(path: ByteString, cause: CollectedEntry): CollectedEntry {
+        const stat = this.#o.tree.stat(path) ?? { ...cause.stat, mode: libc.fileType.directory | 0o700, size: 0 }
+        return { path, type: 'directory', stat, category: cause.category }
+    }
+
+    #noteChild(parent: ByteString, turn: number): void {
+        if (parent === '') return
+        const last = this.#lastTurn.get(parent)
+        if (last !== undefined && last !== turn) {
+            const directory = this.#directories.get(parent)
+            if (directory !== undefined) this.#again.set(parent, directory)
+        }
+        this.#lastTurn.set(parent, turn)
+    }
+
+    async #group(entries: CollectedEntry[]): Promise<void> {
+        let group = entries
+        for (;;) {
+            this.#linkNames(group)
+            const signature = this.#cacheable(group) ? this.#signature(group) : undefined
+            if (signature !== undefined && (await this.#reuseGroup(group, signature))) return
+            const unread = await this.#packGroup(group, signature)
+            if (unread === undefined) return
+            // Without the entry that could not be read; a later name of its inode may still be readable.
+            group = group.filter(entry => entry !== unread)
+            if (group.length === 0) return
+        }
+    }
+
+    /** Decides which names of an inode are links to the first one. */
+    #linkNames(entries: CollectedEntry[]): void {
+        for (const entry of entries) {
+            if (entry.stat.nlink < 2 || (entry.type !== 'file' && entry.type !== 'hardlink')) continue
+            if (entry.content !== undefined || entry.copy !== undefined) continue
+            const inode = `${entry.stat.dev}:${entry.stat.ino}`
+            const first = this.#firstNames.get(inode)
+            if (first === undefined) this.#firstNames.set(inode, entry.path)
+            const isFirst = first === undefined || first === entry.path
+            entry.type = isFirst ? 'file' : 'hardlink'
+            entry.link = isFirst ? undefined : first
+        }
+    }
+
+    #cacheable(entries: CollectedEntry[]): boolean {
+        if (this.#o.cache === undefined) return false
+        // pmxcfs has whole seconds and made-up inodes: its files are always read.
+        return entries.every(
+            entry => entry.content === undefined && entry.copy === undefined && !entry.path.startsWith('etc/pve/'),
+        )
+    }
+
+    #signature(entries: CollectedEntry[]): string {
+        const lines: string[] = []
+        for (const { path, type, stat, link } of entries)
+            lines.push(
+                `${path}\0${type}\0${link ?? ''}\0${stat.mode} ${stat.uid} ${stat.gid} ${this.#o.names.user(stat.uid)} ` +
+                    `${this.#o.names.group(stat.gid)} ${stat.size} ${stat.ino} ${stat.mtimeNs} ${stat.ctimeNs} ${stat.atimeNs}`,
+            )
+        return new Bun.CryptoHasher('sha256').update(lines.join('\n'), 'latin1').digest('hex')
+    }
+
+    async #reuseGroup(entries: CollectedEntry[], signature: string): Promise<boolean> {
+        const unit = this.#o.cache!.find(signature, newest(entries))
+        if (unit === undefined || unit.frames.length !== 1 || unit.offsets.length !== entries.length) return false
+        const stored = this.#o.cache!.read(unit.frames[0]!)
+        if (stored === undefined) return false
+        const at = this.#o.writer.plainSize
+        await this.#o.writer.reuse(stored, unit.frames[0]!.plain)
+        this.#frames++
+        this.#reused++
+        let digest = 0
+        for (const [i, entry] of entries.entries()) {
+            const isFile = entry.type === 'file'
+            const size = isFile ? entry.stat.size : 0
+            this.#index(entry, at + unit.offsets[i]!, size, entry.stat, isFile ? unit.digests.subarray(digest, digest + 32) : undefined)
+            if (isFile) digest += 32
+        }
+        this.#o.cache!.keep(signature, unit)
+        return true
+    }
+
+    /** Packs a group into one frame; returns the entry that could not be read, and then nothing was written. */
+    async #packGroup(entries: CollectedEntry[], signature: string | undefined): Promise<CollectedEntry | undefined> {
+        const buffer = this.#spare.pop() ?? new GroupBuffer()
+        buffer.length = 0
+        const packed: Packed[] = []
+        for (const entry of entries) {
+            try {
+                packed.push(this.#packer.small(entry, buffer))
+            } catch (error) {
+                this.#spare.push(buffer)
+                this.#unread(entry, error)
+                return entry
+            }
+        }
+        const at = this.#o.writer.plainSize
+        for (const [i, entry] of entries.entries()) {
+            const piece = packed[i]!
+            if (piece.changed === true) this.#changed(entry)
+            this.#index(entry, at + piece.offset, piece.size, { ...entry.stat, mtimeNs: piece.mtimeNs }, piece.sha256)
+        }
+        const unit: CachedUnit | undefined =
+            signature === undefined || packed.some(piece => piece.changed)
+                ? undefined
+                : {
+                      frames: [],
+                      digests: Buffer.concat(packed.flatMap(piece => piece.sha256 ?? [])),
+                      offsets: packed.map(piece => piece.offset),
+                      readNs: this.#o.beganNs,
+                  }
+        const plain = buffer.filled()
+        await this.#frame(plain, stored => {
+            this.#spare.push(buffer)
+            const frame = unit === undefined ? undefined : this.#o.cache!.add(stored, plain.length)
+            if (frame !== undefined) unit!.frames.push(frame)
+        })
+        if (unit !== undefined) this.#toKeep.push({ signature: signature!, unit, complete: () => unit.frames.length === 1 })
+        return undefined
+    }
+
+    async #frame(plain: Uint8Array, stored?: (bytes: Uint8Array) => void): Promise<void> {
+        this.#frames++
+        await this.#o.writer.frame(plain, stored)
+    }
+
+    async #large(entry: CollectedEntry): Promise<void> {
+        this.#linkNames([entry])
+        if (entry.type === 'hardlink') return this.#group([entry])
+        const signature = this.#cacheable([entry]) ? this.#signature([entry]) : undefined
+        if (signature !== undefined && (await this.#reuseLarge(entry, signature))) return
+        for (let reading = 0; ; reading++) {
+            const changed = await this.#readLarge(entry, signature)
+            if (!changed) return
+            if (reading >= limits.rereads || entry.stat.size > limits.rereadBytes) return this.#changed(entry)
+            // Written again under the same name: for tar the last one counts, and for the index too.
+            this.#entries.at(-1)!.superseded = true
+        }
+    }
+
+    async #reuseLarge(entry: CollectedEntry, signature: string): Promise<boolean> {
+        const cache = this.#o.cache!
+        const unit = cache.find(signature, newest([entry]))
+        if (unit === undefined) return false
+        // All of them before the first is used: an entry cannot be given up half-way.
+        for (const frame of unit.frames) if (cache.read(frame) === undefined) return false
+        const at = this.#o.writer.plainSize
+        for (const frame of unit.frames) {
+            const stored = cache.read(frame)
+            if (stored === undefined) throw new Fault('failed', 'cannot read the frame cache: it changed meanwhile')
+            await this.#o.writer.reuse(stored, frame.plain)
+            this.#frames++
+            this.#reused++
+        }
+        this.#index(entry, at, entry.stat.size, entry.stat, unit.digests)
+        cache.keep(signature, unit)
+        return true
+    }
+
+    /** Packs one reading of a large file; tells whether it changed meanwhile. */
+    async #readLarge(entry: CollectedEntry, signature: string | undefined): Promise<boolean> {
+        let file: LargeFile
+        try {
+            file = new LargeFile(this.#o.tree, this.#packer, entry)
+        } catch (error) {
+            this.#unread(entry, error)
+            return false
+        }
+        const cache = signature === undefined ? undefined : this.#o.cache
+        const unit: CachedUnit = { frames: [], digests: new Uint8Array(), offsets: [0], readNs: this.#o.beganNs, pieces: [] }
+        let missing = 0
+        const at = this.#o.writer.plainSize
+        let finished: ReturnType<LargeFile['finish']>
+        try {
+            const keep = (n: number, stored: Uint8Array, plain: number) => {
+                const frame = cache?.add(stored, plain)
+                if (frame === undefined) missing++
+                else unit.frames[n] = frame
+            }
+            await this.#frame(file.header, stored => keep(0, stored, file.header.length))
+            for (const piece of file.pieces()) {
+                if (this.#o.signal?.aborted) throw new Fault('refused', 'cannot finish the backup: it was stopped')
+                const n = unit.pieces!.length + 1
+                const key = cache === undefined ? '' : Buffer.from(sha256(piece)).toString('hex')
+                unit.pieces!.push(key)
+                const known = cache?.findPiece(key)
+                const stored = known === undefined || known.plain !== piece.length ? undefined : cache!.read(known)
+                if (stored === undefined) await this.#frame(piece, bytes => keep(n, bytes, piece.length))
+                else {
+                    unit.frames[n] = known!
+                    await this.#o.writer.reuse(stored, piece.length)
+                    this.#frames++
+                    this.#reused++
+                }
+                this.#o.progress(this.#bytes + Math.min(n * limits.bigFileBytes, entry.stat.size))
+            }
+        } finally {
+            finished = file.finish()
+        }
+        unit.digests = finished.sha256
+        this.#index(entry, at, file.before.size, file.shown, finished.sha256)
+        if (finished.error !== undefined) {
+            this.#entries.at(-1)!.superseded = true
+            this.#unread(entry, finished.error)
+            return false
+        }
+        if (signature !== undefined && !finished.changed)
+            this.#toKeep.push({ signature, unit, complete: () => missing === 0 })
+        return finished.changed
+    }
+
+    #index(entry: CollectedEntry, at: number, size: number, stat: libc.Stat, digest: Uint8Array | undefined): void {
+        this.#entries.push({
+            path: entry.path,
+            type: entry.type,
+            category: entry.category.id,
+            mode: stat.mode & 0o7777,
+            uid: stat.uid,
+            gid: stat.gid,
+            size,
+            mtimeNs: stat.mtimeNs,
+            link: entry.link,
+            sha256: digest,
+            at,
+        })
+        this.#bytes += size
+        this.#o.progress(this.#bytes)
+    }
+
+    #changed(entry: CollectedEntry): void {
+        missingOf(this.#o.collected, entry.category.id).add(entry.path, 'changed', 'it kept changing while it was read')
+    }
+
+    #unread(entry: CollectedEntry, error: unknown): void {
+        const inode = `${entry.stat.dev}:${entry.stat.ino}`
+        if (this.#firstNames.get(inode) === entry.path) this.#firstNames.delete(inode)
+        const missing = missingOf(this.#o.collected, entry.category.id)
+        const code = libc.codeOf(error)
+        if (code === 'ENOENT') return missing.add(entry.path, 'changed', 'it was removed while the backup ran')
+        if (code === undefined && !(error instanceof Fault)) throw error
+        const why = error instanceof Fault ? error.message : failure(error).why
+        missing.add(entry.path, 'failed', why)
+        this.#o.collected.failed++
+        this.#o.warn(`cannot read /${showPath(entry.path)}: ${why}`)
+    }
+}
+
+const standsAlone = (entry: CollectedEntry): boolean =>
+    entry.type === 'file' &&
+    entry.content === undefined &&
+    (entry.copy !== undefined || entry.stat.size > limits.bigFileBytes || mayBeSparse(entry.stat))
+
+function newest(entries: CollectedEntry[]): bigint {
+    let latest = 0n
+    for (const { stat } of entries) {
+        if (stat.mtimeNs > latest) latest = stat.mtimeNs
+        if (stat.ctimeNs > latest) latest = stat.ctimeNs
+    }
+    return latest
+}
