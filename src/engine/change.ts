@@ -11,8 +11,13 @@ export interface PlannedTask {
     /** One line for people: "write the archive", "publish to local". */
     title: string
     params: Json
-    /** A failure of this task is a warning: it is undone alone and the change goes on. */
+    /**
+     * A failure of this task is a warning: it is undone alone and the change goes on. One that fails with the kind
+     * `rolled-back` makes that the result of the change: the guard fired, and what is not guarded stays.
+     */
     optional?: boolean
+    /** Optional tasks of one group stand or fall together: when one fails, the done ones are undone and the rest skipped. */
+    group?: string
 }
 
 export interface Plan {
@@ -32,6 +37,8 @@ export interface Plan {
     recovery?: 'undo' | 'resume'
     /** Facts for the end event and for history, such as the id of the backup that is being made. */
     facts?: Record<string, Json>
+    /** This change runs the undos of the tasks of that finished change, with what it remembered; see `Runner.undo`. */
+    undoes?: string
 }
 
 export type Result = 'ok' | 'warning' | 'cancelled' | 'rolled-back' | 'failed'
@@ -41,11 +48,16 @@ export type ChangeState = 'running' | 'undoing' | 'done'
 export interface Question {
     id: string
     text: string
+    /** None for a free text. */
     choices: { value: string; text: string }[]
     /** Milliseconds since the epoch, or undefined when the question waits for ever. */
     deadlineMs?: number
+    /** How long a person has (ms). A task gives this; the runner makes the deadline of it. */
+    timeoutMs?: number
     /** Taken when nobody answers; never destroys anything. */
     safe: string
+    /** The answer is a passphrase or a key: it is given to the task and never journaled. */
+    secret?: boolean
 }
 
 /** What a follower of a change sees. All but `progress` are journaled and numbered from 1. */
@@ -65,13 +77,15 @@ export type ChangeEvent = { seq: number; time: string } & (
           error?: FaultRecord
       }
     | { event: 'log'; level: 'info' | 'warning'; text: string; task?: string }
-    | ({ event: 'question' } & Question)
+    | ({ event: 'question'; task?: string } & Question)
     | { event: 'answer'; id: string; value: string; by: string }
     | { event: 'recovery'; text: string }
     | ({ event: 'end'; result: Result; change: string; error?: FaultRecord; left?: string[] } & {
           [fact: string]: unknown
       })
 )
+
+export type EndEvent = Extract<ChangeEvent, { event: 'end' }>
 
 export interface ProgressEvent {
     event: 'progress'
@@ -95,5 +109,7 @@ export interface ChangeSummary {
     ended?: string
     warnings: number
     error?: FaultRecord
+    /** What could not be taken back, each with its reason. */
+    left?: string[]
     facts: Record<string, Json>
 }

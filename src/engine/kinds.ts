@@ -7,8 +7,11 @@ export interface TaskContext {
     task: string
     /** Results of the tasks done so far, by task id: what `do` returned. */
     results: ReadonlyMap<string, Json>
-    /** Private directory of the change, 0700, durable: undo material goes here before the do. */
-    dir: string
+    /**
+     * Private directory of the change, 0700, durable: undo material goes here before the do. Made when it is first
+     * asked for. Names that begin with `remembered.` are the engine's.
+     */
+    readonly dir: string
     /** Aborted when somebody cancels the change or the daemon stops. */
     signal: AbortSignal
     progress(event: Omit<ProgressEvent, 'event' | 'task'>): void
@@ -22,8 +25,12 @@ export interface TaskContext {
     remember(value: Json): void
     /** What `remember` stored, also after a crash. */
     remembered(): Json | undefined
-    /** Asks a person; resolves to the safe default when nobody answers in time. */
-    ask(question: Question): Promise<string>
+    /**
+     * Asks a person; resolves to the safe default when nobody answers in time. After a crash a task that runs again
+     * gets the answers that were given before, and an open question goes on with the time it had left. `admit` may
+     * refuse an answer by throwing a Fault, which whoever answered sees; the question then stays open.
+     */
+    ask(question: Question, admit?: (value: string, by: string) => void): Promise<string>
 }
 
 /** Both functions are idempotent: after a crash the runner may call either again. */
@@ -44,6 +51,10 @@ export class TaskKinds {
         if (this.#kinds.has(kind.kind)) throw new Error(`task kind ${kind.kind} is registered twice`)
         this.#kinds.set(kind.kind, kind as unknown as TaskKind)
         return this
+    }
+
+    has(kind: string): boolean {
+        return this.#kinds.has(kind)
     }
 
     get(kind: string): TaskKind {

@@ -1,0 +1,20 @@
+/** Bounds of the engine that are not in core/limits.ts, each with its reason. */
+
+export const bounds = {
+    /** Log lines wait this long (ms) for a record that is synced anyway, and for followers to see them. */
+    logDelayMs: 250,
+    /** … and no longer than until this many wait. */
+    logLines: 256,
+    /** A line of the log; the rest of a longer one is cut. */
+    logLineBytes: 4096,
+    /** Undo material is kept for the newest changes … */
+    keptMaterial: 10,
+    /** … and for changes that are younger than this (ms): 30 days. */
+    keptMaterialMs: 30 * 24 * 3600 * 1000,
+    /** What one task may remember for its undo; larger material belongs into files below `dir`. */
+    rememberedBytes: 64 * 1024 * 1024,
+    /** Ids of one second are four random digits; a free one is found at once. */
+    idTries: 32,
+    /** Candidates that an ambiguous prefix names. */
+    namedCandidates: 5,
+} as const
