@@ -1,6 +1,7 @@
 /** Replaces, reads and removes one small file so that a crash leaves the old content or the new, never a mixture. */
 import { randomBytes } from 'node:crypto'
 import {
+    chmodSync,
     closeSync,
     constants,
     fchmodSync,
@@ -8,10 +9,12 @@ import {
     fstatSync,
     fsyncSync,
     linkSync,
+    mkdirSync,
     openSync,
     readdirSync,
     readSync,
     renameSync,
+    statSync,
     unlinkSync,
     writeSync,
 } from 'node:fs'
@@ -161,6 +164,19 @@ export function readSmallFile(path: string, maxBytes: number): Uint8Array | unde
     }
 }
 
+/** Makes a directory with exactly this mode, durably; one that exists is left as it is. Its parents are made 0755. */
+export function ensureDirectory(path: string, mode: number, calls: AtomicCalls = systemCalls): void {
+    try {
+        mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+        mkdirSync(path, { mode })
+    } catch (error) {
+        if (codeOf(error) === 'EEXIST' && statSync(path).isDirectory()) return
+        throw cannot('make', path, error)
+    }
+    chmodSync(path, mode)
+    syncDirectory(dirname(path), calls)
+}
+
 /** Makes the entries of a directory durable. */
 export function syncDirectory(path: string, calls: AtomicCalls = systemCalls): void {
     const fd = calls.open(path, constants.O_RDONLY | constants.O_DIRECTORY)
@@ -200,7 +216,7 @@ const hints: Record<string, string> = {
     EPERM: 'run it as root; `lsattr` shows whether the file is immutable',
 }
 
-function cannot(verb: 'write' | 'remove' | 'read', path: string, error: unknown): Fault {
+function cannot(verb: 'write' | 'remove' | 'read' | 'make', path: string, error: unknown): Fault {
     const code = codeOf(error)
     const why = error instanceof Error ? error.message : String(error)
     const hint = code === undefined ? undefined : hints[code]

@@ -15,6 +15,7 @@ import { Fault } from '../../src/core/errors.ts'
 import {
     type AtomicCalls,
     createFile,
+    ensureDirectory,
     readSmallFile,
     removeFile,
     replaceFile,
@@ -182,4 +183,18 @@ describe('removeFile and readSmallFile', () => {
         chmodSync(dir, 0o500)
         expect(() => replaceFile(join(dir, 'a'), 'x', { mode: 0o600 })).toThrow('cannot write')
     })
+})
+
+test('makes a directory once, with the mode asked for, and says what is in the way', () => {
+    const before = process.umask(0o077)
+    try {
+        ensureDirectory(join(dir, 'a/b'), 0o750)
+    } finally {
+        process.umask(before)
+    }
+    expect(statSync(join(dir, 'a/b')).mode & 0o7777).toBe(0o750)
+    ensureDirectory(join(dir, 'a/b'), 0o700)
+    expect(statSync(join(dir, 'a/b')).mode & 0o7777).toBe(0o750)
+    writeFileSync(join(dir, 'file'), '')
+    expect(() => ensureDirectory(join(dir, 'file'), 0o700)).toThrow('cannot make')
 })
