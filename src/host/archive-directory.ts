@@ -106,8 +106,8 @@ export async function readPart(path: string, offset: number, length: number): Pr
 }
 
 /**
- * Makes the finished file `source` appear as `path/name`, whole and durable, mode 0600. On the same file system the
- * source is renamed and gone afterwards; otherwise it is copied, compared by SHA-256 and left where it is. An existing
+ * Makes the finished file `source` appear as `path/name`, whole and durable, mode 0600. From this directory's own room
+ * for unfinished files it is renamed and gone afterwards; from elsewhere it is copied, compared by SHA-256 and left. An existing
  * `name` is never replaced, and any failure leaves nothing behind. The directory was prepared before.
  */
 export async function publishFile(
@@ -121,7 +121,8 @@ export async function publishFile(
     const from = await openForReading(source)
     try {
         const size = (await from.stat()).size
-        if ((await sameFileSystem(source, path)) === true) {
+        // Only out of our own room for unfinished files: elsewhere it may be another target's finished archive.
+        if (dirname(source) === partialPath(path) && (await sameFileSystem(source, path))) {
             await from.chmod(0o600)
             await from.sync()
             if (renameNew(source, destination, path, name)) {
