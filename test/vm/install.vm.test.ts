@@ -1,0 +1,381 @@
+/**
+ * The main job on real machines: the package installed on Debian with systemd, a host set up, saved, verified, rebooted,
+ * its /etc compared with what comes back, also by hand; and the package upgraded, removed and purged.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { suites } from './base.ts'
+import { Machine, type RunOptions } from './machine.ts'
+import { packagePath } from './package.ts'
+import { describeTree, differences, makeOdd, type Tree } from './tree.ts'
+
+const root = process.getuid?.() === 0
+if (!root) console.log('skipped: the container tests need root')
+
+/** Never in a backup, by contract: the private key. */
+const secrets = ['proxsave/identity.txt']
+
+describe.skipIf(!root).each([...suites])('%s', suite => {
+    let machine: Machine
+    let etc: Tree
+    const deb = packagePath()
+
+    beforeAll(async () => {
+        machine = await Machine.create(suite)
+        machine.copyIn(deb, `/root/${basename(deb)}`)
+        // Enough to read that a backup lasts until a test has found its worker.
+        await Bun.write(machine.path('/root/large'), randomBytes(200 * 2 ** 20))
+        await machine.boot()
+    }, 600_000)
+    afterAll(async () => await machine?.destroy(), 120_000)
+
+    /** One step of the story; a failure is told together with what the daemon wrote. */
+    const step = (what: string, run: () => Promise<void>, seconds = 120) =>
+        test(
+            what,
+            async () => {
+                try {
+                    await run()
+                } catch (error) {
+                    console.log(
+                        `--- journal of proxsave.service on ${suite}\n${await machine.journal('proxsave.service')}`,
+                    )
+                    throw error
+                }
+            },
+            seconds * 1000,
+        )
+
+    const succeeds = (argv: string[], options?: RunOptions) => machine.must(['proxsavectl', ...argv], options)
+    const json = async <T>(argv: string[]): Promise<T> => JSON.parse(await succeeds([...argv, '--json'])) as T
+    const property = async (name: string, unit = 'proxsave.service') =>
+        (await machine.must(['systemctl', 'show', '--property', name, '--value', unit])).trim()
+    const active = async (unit = 'proxsave.service') =>
+        (await machine.run(['systemctl', 'is-active', unit])).stdout.trim()
+    const apt = (...argv: string[]) =>
+        machine.run(['apt-get', '-y', '-q', '--no-install-recommends', ...argv], { seconds: 180 })
+    const mode = (path: string) => (lstatSync(machine.path(path)).mode & 0o7777).toString(8)
+    const backups = () =>
+        readdirSync(machine.path('/var/backups/proxsave')).filter(name => name.endsWith('.proxsave.tar'))
+    const changes = async () =>
+        (await json<{ changes: { id: string; kind: string; state: string; result?: string }[] }>(['history']))
+            .changes
+
+    /** Starts a backup and stops its worker in the middle: a change that runs for as long as a test wants. */
+    const halfABackup = async () => {
+        // Nothing of it may come out of the cache, or the worker is done before it is found.
+        await machine.must(['touch', '/root/large'])
+        const main = await property('MainPID')
+        await succeeds(['backup', '--detach'])
+        let worker = ''
+        await machine.until(30, 'a worker of the backup', async () => {
+            // A child of the daemon that was given the worker's role; commands that it captures have other names.
+            const found = await machine.run(['pgrep', '--parent', main, '--full', 'worker'])
+            worker = found.stdout.trim().split('\n')[0] ?? ''
+            return worker !== ''
+        })
+        await machine.must(['kill', '-STOP', worker])
+        return { main, worker }
+    }
+
+    step('installs, and the daemon is active', async () => {
+        const installed = await apt('install', `./${basename(deb)}`)
+        expect(installed.status, installed.stdout + installed.stderr).toBe(0)
+        expect(await active()).toBe('active')
+        expect(await property('UnitFileState')).toBe('enabled')
+        const status = await json<{ unfinished: unknown[]; guard: unknown }>(['status'])
+        expect(status.unfinished).toEqual([])
+        expect(status.guard).toBeNull()
+        expect(await property('NRestarts')).toBe('0')
+    })
+
+    step('has put everything where it belongs, and nothing where others can read it', async () => {
+        expect(mode('/etc/proxsave')).toBe('750')
+        expect(mode('/etc/proxsave/proxsave.toml')).toBe('640')
+        expect(mode('/var/lib/proxsave')).toBe('700')
+        expect(mode('/var/backups/proxsave')).toBe('700')
+        expect(
+            await machine.must(['stat', '-c', '%a %U', '/run/proxsave', '/run/proxsave/proxsave.sock']),
+        ).toBe('750 root\n600 root\n')
+    })
+
+    step('refuses another user at the socket', async () => {
+        const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+        const status = await machine.run([...nobody, 'proxsavectl', 'status'], { cwd: '/' })
+        expect(status.status, status.stdout + status.stderr).toBe(3)
+        const curl = [
+            ...nobody,
+            'curl',
+            '--silent',
+            '--unix-socket',
+            '/run/proxsave/proxsave.sock',
+            'http://x/v1/status',
+        ]
+        expect((await machine.run(curl, { cwd: '/' })).status).toBe(7)
+    })
+
+    step('runs in the mount namespace of the host', async () => {
+        const main = await property('MainPID')
+        const of = async (pid: string) => (await machine.must(['readlink', `/proc/${pid}/ns/mnt`])).trim()
+        expect(await of(main)).toBe(await of('1'))
+    })
+
+    step('is hardened as far as that goes', async () => {
+        const report = await machine.run(['systemd-analyze', 'security', '--no-pager', 'proxsave.service'])
+        console.log(`${suite}: ${report.stdout.trimEnd().split('\n').at(-1)}`)
+        // A ceiling, so that a line that is lost from the unit is seen; the unit says what cannot be had.
+        const exposure = Number(report.stdout.match(/exposure level for proxsave\.service: ([0-9.]+)/)?.[1])
+        expect(exposure).toBeLessThanOrEqual(7.5)
+    })
+
+    step('is set up without questions', async () => {
+        const said = await succeeds(['setup', '--defaults'])
+        // Its output is no terminal here, and a secret that went into a log is none any more.
+        expect(said).not.toContain('AGE-SECRET-KEY')
+        expect(mode('/etc/proxsave/identity.txt')).toBe('600')
+    })
+
+    step('shows the schedule where an administrator looks for it', async () => {
+        const timers = await machine.must(['systemctl', 'list-timers', '--all', '--no-pager'])
+        expect(timers).toMatch(/proxsave-backup@\S+\.timer/)
+        const timer = timers.match(/proxsave-backup@\S+\.timer/)![0]
+        expect(await property('Persistent', timer)).toBe('yes')
+        expect(await property('NextElapseUSecRealtime', timer)).not.toBe('')
+    })
+
+    step('has units that systemd finds nothing wrong with', async () => {
+        const units = ['proxsave.service', 'proxsave-backup@daily.service', 'proxsave-backup@daily.timer']
+        const verified = await machine.run(['systemd-analyze', 'verify', '--man=no', ...units])
+        const ours = (verified.stdout + verified.stderr).split('\n').filter(line => line.includes('proxsave'))
+        expect(ours).toEqual([])
+        expect(verified.status).toBe(0)
+    })
+
+    step('takes a backup', async () => {
+        await makeOdd(machine.path('/etc/zz-odd'))
+        etc = await describeTree(machine.path('/etc'))
+        const events = (await succeeds(['backup', '--json', '--note', 'the first'])).trimEnd().split('\n')
+        const end = JSON.parse(events.at(-1)!) as { event: string; result: string; backup: string }
+        expect(end, events.join('\n')).toMatchObject({ event: 'end', result: 'ok' })
+        expect(backups().length).toBe(1)
+        expect(mode(`/var/backups/proxsave/${backups()[0]}`)).toBe('600')
+        const { backups: listed } = await json<{
+            backups: { id: string; encrypted: boolean; signed: boolean }[]
+        }>(['list'])
+        expect(listed).toEqual([expect.objectContaining({ id: end.backup, encrypted: true, signed: true })])
+    })
+
+    step('verifies it, with the key and without', async () => {
+        await succeeds(['verify', 'latest'])
+        await succeeds(['verify', '--deep', 'latest'])
+    })
+
+    step('gives back all of /etc by hand, as the README in the archive says', async () => {
+        const archive = `/var/backups/proxsave/${backups()[0]}`
+        const readme = await machine.must(['tar', 'xOf', archive, 'README.txt'])
+        const line = readme
+            .split('\n')
+            .find(text => text.includes('age -d') && text.includes('zstd') && text.includes('-C '))
+        expect(line, readme).toBeDefined()
+        const command = line!
+            .trim()
+            .replace(/^\$ /, '')
+            .replaceAll('FILE', archive)
+            .replaceAll(/\S+\.proxsave\.tar(?= data)/g, archive)
+            .replaceAll('IDENTITY', '/etc/proxsave/identity.txt')
+            .replaceAll('DIR', '/root/by-hand')
+        mkdirSync(machine.path('/root/by-hand'))
+        const ran = await machine.run(['bash', '-o', 'pipefail', '-c', command])
+        expect(ran.status, `${command}\n${ran.stderr}`).toBe(0)
+        expect(ran.stderr).toBe('')
+        const copy = await describeTree(machine.path('/root/by-hand/etc'))
+        // GNU tar does not set access times.
+        const found = differences(etc, copy, { without: secrets, ignoring: ['atime'] })
+        expect(found.slice(0, 30)).toEqual([])
+        console.log(`${suite}: ${etc.size} entries of /etc came back by hand`)
+    })
+
+    step('has a signature that ssh-keygen accepts', async () => {
+        const archive = `/var/backups/proxsave/${backups()[0]}`
+        await machine.must(['tar', 'xf', archive, '-C', '/root', 'manifest.json', 'manifest.json.sig'])
+        const checked = await machine.run(
+            ['ssh-keygen', '-Y', 'check-novalidate', '-n', 'proxsave', '-s', '/root/manifest.json.sig'],
+            { input: readFileSync(machine.path('/root/manifest.json')) },
+        )
+        expect(checked.status, checked.stdout + checked.stderr).toBe(0)
+    })
+
+    step('gives back all of /etc with extract', async () => {
+        await succeeds(['extract', 'latest', 'etc', '--output', '/root/extracted'])
+        const copy = await describeTree(machine.path('/root/extracted/etc'))
+        expect(differences(etc, copy, { without: secrets }).slice(0, 30)).toEqual([])
+    })
+
+    step('is as it was after a reboot', async () => {
+        await machine.reboot()
+        expect(await active()).toBe('active')
+        const status = await json<{ unfinished: unknown[] }>(['status'])
+        expect(status.unfinished).toEqual([])
+        await succeeds(['verify', 'latest'])
+        expect(await machine.must(['systemctl', 'list-timers', '--all', '--no-pager'])).toMatch(
+            /proxsave-backup@/,
+        )
+    })
+
+    step('runs the job of the timer', async () => {
+        const before = backups().length
+        await machine.must(['systemctl', 'start', 'proxsave-backup@daily.service'])
+        expect(backups().length).toBe(before + 1)
+    })
+
+    step('cleans up after kill -9 in the middle of a backup, and says so', async () => {
+        const before = { names: backups(), changes: (await changes()).length }
+        const { main } = await halfABackup()
+        await machine.must(['kill', '-9', main])
+        await machine.until(30, 'the next daemon', async () => {
+            const now = await property('MainPID')
+            return now !== main && now !== '0' && (await active()) === 'active'
+        })
+        await machine.until(30, 'the end of recovery', async () => {
+            const { unfinished } = await json<{ unfinished: unknown[] }>(['status'])
+            return unfinished.length === 0
+        })
+        const [last, ...older] = await changes()
+        expect(older.length).toBe(before.changes)
+        expect(last!.result).toBe('failed')
+        const told = await succeeds(['history', last!.id])
+        expect(told).toMatch(/interrupted|crash|ended|undone|cleaned/i)
+        expect(readdirSync(machine.path('/var/backups/proxsave')).sort()).toEqual(before.names.sort())
+        expect(await machine.journal('proxsave.service')).toContain(last!.id)
+        await succeeds(['backup'])
+        await succeeds(['verify', '--deep', 'latest'])
+    })
+
+    step('takes a backup before Proxmox packages change, and none before others', async () => {
+        const made = async (name: string) => {
+            const control = `Package: ${name}\nVersion: 1\nArchitecture: all\nMaintainer: test <test@test.invalid>\nDescription: test\n`
+            mkdirSync(machine.path(`/root/${name}/DEBIAN`), { recursive: true })
+            writeFileSync(machine.path(`/root/${name}/DEBIAN/control`), control)
+            await machine.must([
+                'dpkg-deb',
+                '--root-owner-group',
+                '--build',
+                `/root/${name}`,
+                `/root/${name}.deb`,
+            ])
+        }
+        await made('pve-manager')
+        await made('harmless')
+
+        const before = backups().length
+        const harmless = await apt('install', './harmless.deb')
+        expect(harmless.status, harmless.stderr).toBe(0)
+        expect(harmless.stdout + harmless.stderr).not.toContain('proxsave')
+        expect(backups().length).toBe(before)
+
+        const proxmox = await apt('install', './pve-manager.deb')
+        expect(proxmox.status, proxmox.stderr).toBe(0)
+        expect(backups().length).toBe(before + 1)
+        const lines = (proxmox.stdout + proxmox.stderr).split('\n').filter(line => line.includes('proxsave'))
+        expect(lines.length).toBe(1)
+    })
+
+    step('does not stop apt when the daemon is gone', async () => {
+        await machine.must(['systemctl', 'stop', 'proxsave.service'])
+        const proxmox = await apt('install', '--reinstall', './pve-manager.deb')
+        expect(proxmox.status, proxmox.stdout + proxmox.stderr).toBe(0)
+        await machine.must(['systemctl', 'start', 'proxsave.service'])
+    })
+
+    step('is not interrupted by an upgrade: the new version starts when the change has ended', async () => {
+        const { main, worker } = await halfABackup()
+        const upgraded = await apt('install', '--reinstall', `./${basename(deb)}`)
+        expect(upgraded.status, upgraded.stdout + upgraded.stderr).toBe(0)
+        expect(await property('MainPID')).toBe(main)
+        expect((await machine.run(['test', '-e', '/run/proxsave/restart-when-idle'])).status).toBe(0)
+        await machine.must(['kill', '-CONT', worker])
+        await machine.until(90, 'the new daemon', async () => {
+            const now = await property('MainPID')
+            return now !== main && now !== '0' && (await active()) === 'active'
+        })
+        const [last] = await changes()
+        expect(last).toMatchObject({ kind: 'backup', result: 'ok' })
+        expect((await machine.run(['test', '-e', '/run/proxsave/restart-when-idle'])).status).toBe(1)
+    })
+
+    step('is upgraded at once when nothing runs', async () => {
+        const main = await property('MainPID')
+        const upgraded = await apt('install', '--reinstall', `./${basename(deb)}`)
+        expect(upgraded.status, upgraded.stdout + upgraded.stderr).toBe(0)
+        expect(await property('MainPID')).not.toBe(main)
+        expect(await active()).toBe('active')
+        await succeeds(['verify', 'latest'])
+    })
+
+    step('refuses to be removed while a guard is armed', async () => {
+        const guard = machine.path('/var/lib/proxsave/guard/test')
+        mkdirSync(guard, { recursive: true })
+        writeFileSync(join(guard, 'armed'), '')
+        const removed = await apt('remove', 'proxsave')
+        expect(removed.status).not.toBe(0)
+        expect(removed.stdout + removed.stderr).toContain('guard is armed')
+        expect(await active()).toBe('active')
+        await machine.must(['rm', '-r', '/var/lib/proxsave/guard/test'])
+    })
+
+    step('refuses to be removed while a change runs', async () => {
+        const { main, worker } = await halfABackup()
+        const removed = await apt('remove', 'proxsave')
+        expect(removed.status).not.toBe(0)
+        expect(removed.stdout + removed.stderr).toContain('a change is running')
+        expect(await property('MainPID')).toBe(main)
+        await machine.must(['kill', '-CONT', worker])
+        await machine.until(90, 'the end of the backup', async () => {
+            const { unfinished } = await json<{ unfinished: unknown[] }>(['status'])
+            return unfinished.length === 0
+        })
+    })
+
+    step('keeps backups and configuration when it is removed', async () => {
+        const before = backups()
+        const setup = readFileSync(machine.path('/etc/proxsave/conf.d/10-setup.toml'), 'utf8')
+        const removed = await apt('remove', 'proxsave')
+        expect(removed.status, removed.stdout + removed.stderr).toBe(0)
+        expect(await active()).toBe('inactive')
+        expect(existsSync(machine.path('/usr/bin/proxsavectl'))).toBe(false)
+        expect(backups()).toEqual(before)
+        expect(readFileSync(machine.path('/etc/proxsave/conf.d/10-setup.toml'), 'utf8')).toBe(setup)
+        expect(existsSync(machine.path('/etc/proxsave/proxsave.toml'))).toBe(true)
+        expect(await machine.must(['systemctl', 'list-timers', '--all', '--no-pager'])).not.toContain(
+            'proxsave',
+        )
+        // The hook stays behind as configuration and has to be silent without its program.
+        const other = await apt('install', '--reinstall', './pve-manager.deb')
+        expect(other.status, other.stdout + other.stderr).toBe(0)
+        expect(other.stdout + other.stderr).not.toContain('proxsave')
+    })
+
+    step('goes on where it was when it is installed again', async () => {
+        const installed = await apt('install', `./${basename(deb)}`)
+        expect(installed.status, installed.stdout + installed.stderr).toBe(0)
+        expect(await active()).toBe('active')
+        expect(await active('proxsave-backup@daily.timer')).toBe('active')
+        const { backups: listed } = await json<{ backups: unknown[] }>(['list'])
+        expect(listed.length).toBe(backups().length)
+        await succeeds(['verify', '--deep', 'latest'])
+    })
+
+    step('keeps backups and keys when it is purged, and nothing else', async () => {
+        const before = backups()
+        const purged = await apt('purge', 'proxsave')
+        expect(purged.status, purged.stdout + purged.stderr).toBe(0)
+        expect(backups()).toEqual(before)
+        expect(readdirSync(machine.path('/etc/proxsave')).sort()).toEqual(['identity.txt', 'recipients'])
+        const state = readdirSync(machine.path('/var/lib/proxsave'))
+        expect(state.length).toBeGreaterThan(0)
+        expect(state.filter(name => !name.startsWith('signing_key'))).toEqual([])
+        expect(existsSync(machine.path('/etc/apt/apt.conf.d/80proxsave'))).toBe(false)
+    })
+})
