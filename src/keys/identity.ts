@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
-import type { Plan } from '../engine/change.ts'
-import type { TaskKind } from '../engine/kinds.ts'
+import type { Json, Plan, PlannedTask } from '../engine/change.ts'
+import type { TaskContext, TaskKind } from '../engine/kinds.ts'
 import { protectIdentity } from '../format/age.ts'
 import { identityFrom, parseIdentities, recipientOf } from '../format/age-keys.ts'
 import { createFile, ensureDirectory, readSmallFile, removeFile } from '../host/atomic.ts'
@@ -56,59 +56,82 @@ type GenerateParams = {
 }
 
 /**
- * `keys.generate`: a new X25519 identity, and its recipient in the list. Irreversible once it is finished, because an
- * archive may need the identity by then; its undo is for the run that was interrupted.
+ * `keys.generate`: a new X25519 identity, and its recipient in the list. Irreversible once it is done, because an
+ * archive may need the identity by then; therefore a failure half-way is taken back here, and after a crash it resumes.
  */
 export function generateTask(dependencies: KeyDependencies): TaskKind<GenerateParams> {
-    const { paths, random, nowMs } = dependencies
+    const { paths } = dependencies
     return {
         kind: 'keys.generate',
         irreversible: true,
-        async do({ comment, passphrase }, context) {
-            const path = passphrase === null ? paths.identity : paths.protectedIdentity
-            const done = asObject(context.remembered())
-            const present = existing(paths)
-            let recipient = done.recipient
-            if (present !== undefined) {
-                // Ours, from a run that a crash interrupted? Then only the rest is to be done.
-                if (typeof recipient !== 'string' || digestOf(present) !== done.sha256) throw exists(present)
-            } else {
-                const secret = identityFrom(random(32))
-                recipient = await recipientOf(parseIdentities(secret)[0]!)
-                const text = `# created: ${new Date(nowMs()).toISOString()}\n# public key: ${recipient}\n${secret}\n`
-                const content =
-                    passphrase === null
-                        ? new Uint8Array(Buffer.from(text))
-                        : await protectIdentity(text, secretOf(dependencies, passphrase), random)
-                // The digest lets undo tell this very file from one that a person put there; it gives nothing away.
-                context.remember({ recipient, path, sha256: sha256(content) })
-                ensureDirectory(paths.config, 0o755)
-                if (!createFile(path, content, { mode: 0o600 })) throw exists(path)
+        async do(params, context) {
+            try {
+                return await generate(dependencies, params, context)
+            } catch (error) {
+                takeBack(paths, context)
+                throw error
             }
-            const listed: string = recipient
-            if (passphrase !== null) {
-                const record = readKeyRecord(paths)
-                writeKeyRecord(paths, {
-                    ...record,
-                    protected: { recipient: listed, sha256: digestOf(path)! },
-                })
-            }
-            editRecipients(paths, context, before =>
-                removeFromText(before, listed) === before ? addToText(before, listed, comment) : before,
-            )
-            return { recipient: listed, path, protected: passphrase !== null }
         },
         async undo(_, context) {
-            const { path, sha256: digest, recipient } = asObject(context.remembered())
-            if (typeof path !== 'string' || typeof recipient !== 'string') return
-            // The list first: no backup may be encrypted to an identity that is gone.
-            uneditRecipients(paths, context, now => removeFromText(now, recipient))
-            if (digestOf(path) === digest) removeFile(path)
-            const record = readKeyRecord(paths)
-            if (record.protected?.sha256 === digest)
-                writeKeyRecord(paths, { ...record, protected: undefined })
+            takeBack(paths, context)
         },
     }
+}
+
+async function generate(
+    dependencies: KeyDependencies,
+    { comment, passphrase }: GenerateParams,
+    context: TaskContext,
+): Promise<Json> {
+    const { paths, random } = dependencies
+    const path = passphrase === null ? paths.identity : paths.protectedIdentity
+    const begun = asObject(context.remembered())
+    const present = existing(paths)
+    let recipient: string
+    if (present !== undefined) {
+        // Ours, from a run that a crash interrupted? Then only the rest is to be done.
+        if (typeof begun.recipient !== 'string' || digestOf(present) !== begun.sha256) throw exists(present)
+        recipient = begun.recipient
+    } else {
+        const secret = identityFrom(random(32))
+        recipient = await recipientOf(parseIdentities(secret)[0]!)
+        const content = await identityFile(dependencies, secret, recipient, passphrase)
+        // The digest tells this very file from one that a person put there; it gives nothing away.
+        context.remember({ recipient, path, sha256: sha256(content) })
+        ensureDirectory(paths.config, 0o755)
+        if (!createFile(path, content, { mode: 0o600 })) throw exists(path)
+    }
+    if (passphrase !== null) {
+        const owner = { recipient, sha256: digestOf(path)! }
+        writeKeyRecord(paths, { ...readKeyRecord(paths), protected: owner })
+    }
+    editRecipients(paths, context, before =>
+        removeFromText(before, recipient) === before ? addToText(before, recipient, comment) : before,
+    )
+    return { recipient, path, protected: passphrase !== null }
+}
+
+/** The content of `identity.txt` as `age-keygen` writes it, or that behind the passphrase. */
+async function identityFile(
+    dependencies: KeyDependencies,
+    secret: string,
+    recipient: string,
+    passphrase: string | null,
+): Promise<Uint8Array> {
+    const created = new Date(dependencies.nowMs()).toISOString()
+    const text = `# created: ${created}\n# public key: ${recipient}\n${secret}\n`
+    if (passphrase === null) return new Uint8Array(Buffer.from(text))
+    return protectIdentity(text, secretOf(dependencies, passphrase), dependencies.random)
+}
+
+function takeBack(paths: KeyPaths, context: TaskContext): void {
+    const { path, sha256: digest, recipient } = asObject(context.remembered())
+    if (typeof path !== 'string' || typeof recipient !== 'string') return
+    // The list first: no backup may be encrypted to an identity that is gone.
+    uneditRecipients(paths, context, now => removeFromText(now, recipient))
+    if (digestOf(path) === digest) removeFile(path)
+    const record = readKeyRecord(paths)
+    if (record.protected?.sha256 === digest) writeKeyRecord(paths, { ...record, protected: undefined })
 }
 
 type RemoveParams = { path: string; sha256: string }
@@ -151,7 +174,7 @@ export function planGenerate(
         )
     const title = options.passphrase === undefined ? 'make an identity' : 'make an identity with a passphrase'
     const params = { comment: options.comment, passphrase: options.passphrase ?? null }
-    return { kind: 'keys', summary: title, by, tasks: [{ id: 't1', kind: 'keys.generate', title, params }] }
+    return irreversiblePlan(by, { id: 't1', kind: 'keys.generate', title, params })
 }
 
 /**
@@ -181,6 +204,11 @@ export async function planRemoveIdentity(paths: KeyPaths, by: string, force = fa
         by,
         tasks: [{ id: 't1', kind: 'keys.remove-identity', title, params }],
     }
+}
+
+/** Neither kind can be taken back, so a crash is followed by the rest of it. */
+function irreversiblePlan(by: string, task: PlannedTask): Plan {
+    return { kind: 'keys', summary: task.title, by, tasks: [task], recovery: 'resume' }
 }
 
 /** Recipients whose identity a file on this host holds; none when that cannot be told without the passphrase. */

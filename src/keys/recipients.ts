@@ -12,7 +12,7 @@ export function loadRecipients(paths: KeyPaths): AgeRecipient[] {
     return parseRecipientsFile(readText(paths) ?? '', paths.recipients)
 }
 
-/** A line of people's own, in front of which nothing is changed. */
+/** The text with one more recipient at its end, below a comment line that describes it. Every other byte stays. */
 export function addToText(text: string, recipient: string, comment: string): string {
     const before = text === '' || text.endsWith('\n') ? text : `${text}\n`
     const note = comment === '' ? '' : `# ${comment.replaceAll(/[\r\n]+/g, ' ')}\n`
@@ -21,7 +21,7 @@ export function addToText(text: string, recipient: string, comment: string): str
 
 /** The text without this recipient, and without the one comment line right above it. Every other byte stays. */
 export function removeFromText(text: string, recipient: string): string {
-    const lines = text.split('\n')
+    const lines = text.match(/[^\n]*\n|[^\n]+/g) ?? []
     for (let at = lines.length - 1; at >= 0; at--) {
         const line = lines[at]!.trim()
         if (line === '' || line.startsWith('#') || parseRecipient(line).text !== recipient) continue
@@ -29,7 +29,7 @@ export function removeFromText(text: string, recipient: string): string {
         lines.splice(at - above, 1 + above)
         at -= above
     }
-    return lines.join('\n')
+    return lines.join('')
 }
 
 type Params = { recipient: string; comment: string }
