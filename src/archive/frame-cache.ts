@@ -102,7 +102,12 @@ export class FrameCache {
     /** Appends a new frame; undefined when the cache has reached its bound. */
     add(stored: Uint8Array, plain: number): CachedFrame | undefined {
         if (this.#end + stored.length > limits.cacheBytes) return undefined
-        const frame = { at: this.#end, stored: stored.length, plain, hash: Bun.hash.xxHash3(stored) as bigint }
+        const frame = {
+            at: this.#end,
+            stored: stored.length,
+            plain,
+            hash: Bun.hash.xxHash3(stored) as bigint,
+        }
         this.#pending.push(stored)
         this.#pendingBytes += stored.length
         this.#end += stored.length
@@ -168,7 +173,7 @@ function readIndexFile(path: string): Stored | undefined {
         if (bytes === undefined || bytes.length < 8) return undefined
         const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
         const body = file.subarray(8)
-        if ( file.readBigUInt64LE(0) !== Bun.hash.xxHash3(body)) return undefined
+        if (file.readBigUInt64LE(0) !== Bun.hash.xxHash3(body)) return undefined
         const stored = deserialize(Uint8Array.from(body).buffer) as Stored
         return stored.version === 1 ? stored : undefined
     } catch {

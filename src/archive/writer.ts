@@ -5,7 +5,14 @@
  * it: README, room for the manifest and its signature, the data, the digests of its blocks; then the room is filled.
  */
 import { limits } from '../core/limits.ts'
-import { type Aead, type AgeRecipient, AgeSealer, createHeader, PAYLOAD_NONCE, payloadKey } from '../format/age.ts'
+import {
+    type Aead,
+    type AgeRecipient,
+    AgeSealer,
+    createHeader,
+    PAYLOAD_NONCE,
+    payloadKey,
+} from '../format/age.ts'
 import { type Index, writeIndex } from '../format/index.ts'
 import { type Manifest, writeManifest } from '../format/manifest.ts'
 import { DataFile, discardFile } from '../host/data-file.ts'
@@ -65,7 +72,8 @@ export class ArchiveWriter {
     }
 
     static async create(parts: ArchiveParts): Promise<ArchiveWriter> {
-        const header = parts.recipients.length > 0 ? await createHeader(parts.recipients, parts.random) : undefined
+        const header =
+            parts.recipients.length > 0 ? await createHeader(parts.recipients, parts.random) : undefined
         const layout = await layOut(parts)
         const file = DataFile.create(parts.output)
         try {
@@ -133,7 +141,8 @@ export class ArchiveWriter {
         await this.frame(new Uint8Array(2 * BLOCK))
         await this.drain()
         const index: Index = { frames: this.#frames, entries }
-        const compress = (bytes: Uint8Array) => Bun.zstdCompressSync(bytes as Uint8Array<ArrayBuffer>, { level: 3 })
+        const compress = (bytes: Uint8Array) =>
+            Bun.zstdCompressSync(bytes as Uint8Array<ArrayBuffer>, { level: 3 })
         for (const piece of writeIndex(index, this.#streamAt, compress)) this.#data.write(piece)
 
         const { size, sha256: digest, blocks } = this.#data.finish()

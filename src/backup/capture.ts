@@ -38,7 +38,8 @@ export async function capture(
             const { category, command } = next
             const answer = await run(command, exec, signal)
             if (answer === undefined) continue
-            if (answer.why !== undefined) result.failed.push({ category, file: command.file, why: answer.why })
+            if (answer.why !== undefined)
+                result.failed.push({ category, file: command.file, why: answer.why })
             if (answer.content.length === 0 || kept + answer.content.length > limits.capturedBytes) continue
             kept += answer.content.length
             result.outputs.push({ path: `${category}/${command.file}`, content: answer.content })
@@ -59,11 +60,16 @@ async function run(
     const answer = await exec(command.argv, { timeoutMs, maxBytes: limits.commandBytes, signal })
     if (!answer.found) return undefined
     const shown = command.argv.join(' ')
-    if (answer.timedOut) return { content: answer.stdout, why: `${shown} did not end within ${timeoutMs / 1000} s` }
+    if (answer.timedOut)
+        return { content: answer.stdout, why: `${shown} did not end within ${timeoutMs / 1000} s` }
     const ok = answer.status !== null && (command.okStatuses ?? [0]).includes(answer.status)
     if (ok && !answer.truncated) return { content: answer.stdout }
     if (ok) return { content: answer.stdout, why: `${shown} printed too much; the beginning was kept` }
     const first = Buffer.from(answer.stderr).toString().trim().split('\n')[0] ?? ''
-    const ended = answer.status === null ? `was ended by ${answer.endedBy}` : `ended with status ${answer.status}`
-    return { content: answer.stdout, why: `${shown} ${ended}${first === '' ? '' : `: ${first.slice(0, 200)}`}` }
+    const ended =
+        answer.status === null ? `was ended by ${answer.endedBy}` : `ended with status ${answer.status}`
+    return {
+        content: answer.stdout,
+        why: `${shown} ${ended}${first === '' ? '' : `: ${first.slice(0, 200)}`}`,
+    }
 }

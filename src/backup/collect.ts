@@ -1,7 +1,7 @@
 /** Walks the host and sorts what it finds into categories; reads no content yet. */
 import picomatch from 'picomatch'
 import type { Category } from '../catalog/category.ts'
-import { type Matcher, type PathNode, type PathTrie } from '../catalog/match.ts'
+import type { Matcher, PathNode, PathTrie } from '../catalog/match.ts'
 import { limits } from '../core/limits.ts'
 import type { MissingPath } from '../format/manifest.ts'
 import type { ByteString, TarType } from '../format/tar-write.ts'
@@ -86,7 +86,8 @@ class CategoryWalk implements Visitor<State> {
         this.#categories = options.matcher.trie
         this.#neverTrie = options.matcher.never
         this.#never = new Set(options.never.map(path => toByteString(path).replace(/^\/+|\/+$/g, '')))
-        this.#excluded = options.exclude.length === 0 ? undefined : picomatch([...options.exclude], { dot: true })
+        this.#excluded =
+            options.exclude.length === 0 ? undefined : picomatch([...options.exclude], { dot: true })
         this.#warn = options.warn
     }
 
@@ -120,7 +121,8 @@ class CategoryWalk implements Visitor<State> {
 
     visit(path: ByteString, _name: ByteString, stat: libc.Stat, _state: State, link?: ByteString): State {
         const { node } = this.#next
-        if (node?.owner !== undefined) this.#add({ path, type: typeOf(stat), stat, category: node.owner, link })
+        if (node?.owner !== undefined)
+            this.#add({ path, type: typeOf(stat), stat, category: node.owner, link })
         return this.#next
     }
 

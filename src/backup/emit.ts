@@ -70,7 +70,8 @@ export class Emitter {
             size = 0
         }
         for (const entry of this.#withDirectories(entries, turn)) {
-            if (this.#o.signal?.aborted) throw new Fault('refused', 'cannot finish the backup: it was stopped')
+            if (this.#o.signal?.aborted)
+                throw new Fault('refused', 'cannot finish the backup: it was stopped')
             if (standsAlone(entry)) {
                 await flush()
                 await this.#large(entry)
@@ -132,7 +133,11 @@ export class Emitter {
 
     /** A directory that no category owns but that something lies in. */
     #leadingDirectory(path: ByteString, cause: CollectedEntry): CollectedEntry {
-        const stat = this.#o.tree.stat(path) ?? { ...cause.stat, mode: libc.fileType.directory | 0o700, size: 0 }
+        const stat = this.#o.tree.stat(path) ?? {
+            ...cause.stat,
+            mode: libc.fileType.directory | 0o700,
+            size: 0,
+        }
         return { path, type: 'directory', stat, category: cause.category }
     }
 
@@ -178,7 +183,8 @@ export class Emitter {
         if (this.#o.cache === undefined) return false
         // pmxcfs has whole seconds and made-up inodes: its files are always read.
         return entries.every(
-            entry => entry.content === undefined && entry.copy === undefined && !entry.path.startsWith('etc/pve/'),
+            entry =>
+                entry.content === undefined && entry.copy === undefined && !entry.path.startsWith('etc/pve/'),
         )
     }
 
@@ -194,7 +200,8 @@ export class Emitter {
 
     async #reuseGroup(entries: CollectedEntry[], signature: string): Promise<boolean> {
         const unit = this.#o.cache!.find(signature, newest(entries))
-        if (unit === undefined || unit.frames.length !== 1 || unit.offsets.length !== entries.length) return false
+        if (unit === undefined || unit.frames.length !== 1 || unit.offsets.length !== entries.length)
+            return false
         const stored = this.#o.cache!.read(unit.frames[0]!)
         if (stored === undefined) return false
         const at = this.#o.writer.plainSize
@@ -205,7 +212,13 @@ export class Emitter {
         for (const [i, entry] of entries.entries()) {
             const isFile = entry.type === 'file'
             const size = isFile ? entry.stat.size : 0
-            this.#index(entry, at + unit.offsets[i]!, size, entry.stat, isFile ? unit.digests.subarray(digest, digest + 32) : undefined)
+            this.#index(
+                entry,
+                at + unit.offsets[i]!,
+                size,
+                entry.stat,
+                isFile ? unit.digests.subarray(digest, digest + 32) : undefined,
+            )
             if (isFile) digest += 32
         }
         this.#o.cache!.keep(signature, unit)
@@ -213,7 +226,10 @@ export class Emitter {
     }
 
     /** Packs a group into one frame; returns the entry that could not be read, and then nothing was written. */
-    async #packGroup(entries: CollectedEntry[], signature: string | undefined): Promise<CollectedEntry | undefined> {
+    async #packGroup(
+        entries: CollectedEntry[],
+        signature: string | undefined,
+    ): Promise<CollectedEntry | undefined> {
         const buffer = this.#spare.pop() ?? new GroupBuffer()
         buffer.length = 0
         const packed: Packed[] = []
@@ -230,7 +246,13 @@ export class Emitter {
         for (const [i, entry] of entries.entries()) {
             const piece = packed[i]!
             if (piece.changed === true) this.#changed(entry)
-            this.#index(entry, at + piece.offset, piece.size, { ...entry.stat, mtimeNs: piece.mtimeNs }, piece.sha256)
+            this.#index(
+                entry,
+                at + piece.offset,
+                piece.size,
+                { ...entry.stat, mtimeNs: piece.mtimeNs },
+                piece.sha256,
+            )
         }
         const unit: CachedUnit | undefined =
             signature === undefined || packed.some(piece => piece.changed)
@@ -247,7 +269,8 @@ export class Emitter {
             const frame = unit === undefined ? undefined : this.#o.cache!.add(stored, plain.length)
             if (frame !== undefined) unit!.frames.push(frame)
         })
-        if (unit !== undefined) this.#toKeep.push({ signature: signature!, unit, complete: () => unit.frames.length === 1 })
+        if (unit !== undefined)
+            this.#toKeep.push({ signature: signature!, unit, complete: () => unit.frames.length === 1 })
         return undefined
     }
 
@@ -279,7 +302,8 @@ export class Emitter {
         const at = this.#o.writer.plainSize
         for (const frame of unit.frames) {
             const stored = cache.read(frame)
-            if (stored === undefined) throw new Fault('failed', 'cannot read the frame cache: it changed meanwhile')
+            if (stored === undefined)
+                throw new Fault('failed', 'cannot read the frame cache: it changed meanwhile')
             await this.#o.writer.reuse(stored, frame.plain)
             this.#frames++
             this.#reused++
@@ -299,7 +323,13 @@ export class Emitter {
             return false
         }
         const cache = signature === undefined ? undefined : this.#o.cache
-        const unit: CachedUnit = { frames: [], digests: new Uint8Array(), offsets: [0], readNs: this.#o.beganNs, pieces: [] }
+        const unit: CachedUnit = {
+            frames: [],
+            digests: new Uint8Array(),
+            offsets: [0],
+            readNs: this.#o.beganNs,
+            pieces: [],
+        }
         let missing = 0
         const at = this.#o.writer.plainSize
         let finished: ReturnType<LargeFile['finish']>
@@ -311,12 +341,14 @@ export class Emitter {
             }
             await this.#frame(file.header, stored => keep(0, stored, file.header.length))
             for (const piece of file.pieces()) {
-                if (this.#o.signal?.aborted) throw new Fault('refused', 'cannot finish the backup: it was stopped')
+                if (this.#o.signal?.aborted)
+                    throw new Fault('refused', 'cannot finish the backup: it was stopped')
                 const n = unit.pieces!.length + 1
                 const key = cache === undefined ? '' : Buffer.from(sha256(piece)).toString('hex')
                 unit.pieces!.push(key)
                 const known = cache?.findPiece(key)
-                const stored = known === undefined || known.plain !== piece.length ? undefined : cache!.read(known)
+                const stored =
+                    known === undefined || known.plain !== piece.length ? undefined : cache!.read(known)
                 if (stored === undefined) await this.#frame(piece, bytes => keep(n, bytes, piece.length))
                 else {
                     unit.frames[n] = known!
@@ -341,7 +373,13 @@ export class Emitter {
         return finished.changed
     }
 
-    #index(entry: CollectedEntry, at: number, size: number, stat: libc.Stat, digest: Uint8Array | undefined): void {
+    #index(
+        entry: CollectedEntry,
+        at: number,
+        size: number,
+        stat: libc.Stat,
+        digest: Uint8Array | undefined,
+    ): void {
         this.#entries.push({
             path: entry.path,
             type: entry.type,
@@ -360,7 +398,11 @@ export class Emitter {
     }
 
     #changed(entry: CollectedEntry): void {
-        missingOf(this.#o.collected, entry.category.id).add(entry.path, 'changed', 'it kept changing while it was read')
+        missingOf(this.#o.collected, entry.category.id).add(
+            entry.path,
+            'changed',
+            'it kept changing while it was read',
+        )
     }
 
     #unread(entry: CollectedEntry, error: unknown): void {
@@ -368,7 +410,10 @@ export class Emitter {
         if (this.#firstNames.get(inode) === entry.path) this.#firstNames.delete(inode)
         const missing = missingOf(this.#o.collected, entry.category.id)
         const code = libc.codeOf(error)
-        if (code === 'ENOENT') return missing.add(entry.path, 'changed', 'it was removed while the backup ran')
+        if (code === 'ENOENT') {
+            missing.add(entry.path, 'changed', 'it was removed while the backup ran')
+            return
+        }
         if (code === undefined && !(error instanceof Fault)) throw error
         const why = error instanceof Fault ? error.message : failure(error).why
         missing.add(entry.path, 'failed', why)

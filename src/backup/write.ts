@@ -128,7 +128,9 @@ async function write(params: WriteParams, io: OperationIo, run: Run): Promise<Js
     })
     try {
         const total = totalBytes(collected)
-        const report = atMostEvery(200, (done: number) => io.progress({ done, total, unit: 'bytes', text: 'saving' }))
+        const report = atMostEvery(200, (done: number) =>
+            io.progress({ done, total, unit: 'bytes', text: 'saving' }),
+        )
         const emitter = new Emitter({
             tree,
             names: readNames(tree),
@@ -171,7 +173,10 @@ function result(
         entries: manifest.plain.entries,
         bytes: manifest.categories.reduce((sum, category) => sum + category.bytes, 0),
         warnings: run.warnings(),
-        missing: [...run.collected.missing.values()].reduce((sum, list) => sum + list.listed.length + list.more, 0),
+        missing: [...run.collected.missing.values()].reduce(
+            (sum, list) => sum + list.listed.length + list.more,
+            0,
+        ),
         reusedFrames: emitted.reusedFrames,
         frames: emitted.frames,
     }
@@ -190,7 +195,10 @@ export function chosenCategories(params: Pick<WriteParams, 'categories' | 'manif
     return catalogue.filter(
         category =>
             (category.product === 'common' || products.has(category.product)) &&
-            (wanted === undefined || wanted.has(category.id) || category.id === 'captured' || category.id === 'included'),
+            (wanted === undefined ||
+                wanted.has(category.id) ||
+                category.id === 'captured' ||
+                category.id === 'included'),
     )
 }
 
@@ -238,11 +246,19 @@ function addCaptured(
     if (entries.length > 0) for (const path of ['var/lib/proxsave', base]) directories.add(path)
     for (const path of directories)
         entries.push({ path, type: 'directory', stat: stat(0, libc.fileType.directory | 0o700), category })
-    collected.entries.set(category.id, entries.sort((a, b) => (a.path < b.path ? -1 : 1)))
+    collected.entries.set(
+        category.id,
+        entries.sort((a, b) => (a.path < b.path ? -1 : 1)),
+    )
 }
 
 /** The database behind /etc/pve is saved as SQLite copies it: a copy of the file would miss what its log holds. */
-function copyClusterDatabase(tree: Tree, collected: Collected, scratch: string, warn: (text: string) => void): void {
+function copyClusterDatabase(
+    tree: Tree,
+    collected: Collected,
+    scratch: string,
+    warn: (text: string) => void,
+): void {
     for (const [id, entries] of collected.entries) {
         const entry = entries.find(({ path }) => path === DATABASE)
         if (entry === undefined || entry.type !== 'file') continue
@@ -252,7 +268,10 @@ function copyClusterDatabase(tree: Tree, collected: Collected, scratch: string, 
             entry.copy = copy
         } catch (error) {
             const why = error instanceof Error ? error.message : String(error)
-            collected.entries.set(id, entries.filter(other => other !== entry))
+            collected.entries.set(
+                id,
+                entries.filter(other => other !== entry),
+            )
             missingOf(collected, id).add(entry.path, 'failed', why)
             warn(`cannot save /${DATABASE}: ${why}`)
         }
@@ -288,7 +307,8 @@ function readIdentity(path: string): Uint8Array {
 function totalBytes(collected: Collected): number {
     let total = 0
     for (const entries of collected.entries.values())
-        for (const { type, stat, content } of entries) if (type === 'file') total += content?.length ?? stat.size
+        for (const { type, stat, content } of entries)
+            if (type === 'file') total += content?.length ?? stat.size
     return total
 }
 
@@ -297,7 +317,9 @@ function categoryFigures(
     collected: Collected,
     entries: { category: string; size: number; superseded?: boolean }[],
 ): Manifest['categories'] {
-    const figures = new Map(chosen.map(({ id }) => [id, { id, entries: 0, bytes: 0 } as Manifest['categories'][number]]))
+    const figures = new Map(
+        chosen.map(({ id }) => [id, { id, entries: 0, bytes: 0 } as Manifest['categories'][number]]),
+    )
     for (const entry of entries) {
         const figure = figures.get(entry.category)
         if (figure === undefined || entry.superseded === true) continue
@@ -333,7 +355,9 @@ function explain(error: unknown, output: string): unknown {
             cause: error,
         })
     if (code === 'EROFS' || code === 'EIO' || code === 'EACCES')
-        return new Fault('failed', `cannot write the backup to ${output}: ${failureText[code]}`, { cause: error })
+        return new Fault('failed', `cannot write the backup to ${output}: ${failureText[code]}`, {
+            cause: error,
+        })
     return error
 }
 

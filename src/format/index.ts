@@ -230,7 +230,8 @@ function readColumns(plain: Uint8Array): Index {
         const type = types[columns[2]![i]!]
         const category = header.categories[columns[3]![i]!]
         entryAt += distance[i]!
-        if (type === undefined || category === undefined || !Number.isSafeInteger(entryAt) || entryAt < 0)
+        const ascends = i === 0 ? entryAt >= 0 : distance[i]! > 0
+        if (type === undefined || category === undefined || !Number.isSafeInteger(entryAt) || !ascends)
             throw damagedIndex(`entry ${i} is impossible`)
         entries[i] = {
             path: paths[i]!,

@@ -1,0 +1,355 @@
+/** Reads one archive: what it says of itself, whether its bytes are those, and with a key any part of what it holds. */
+import { Fault } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { type AgeIdentity, AgeReader, mostHeaderBytes, openHeader, readHeader } from '../format/age.ts'
+import { declaredSize, decompressFrame } from '../format/frames.ts'
+import { FOOTER_BYTES, type Index, type IndexEntry, readFooter, readIndex } from '../format/index.ts'
+import { TarParser, type TarVisitor } from '../format/tar-read.ts'
+import { DataFile } from '../host/data-file.ts'
+import { openAead, Sha256, sha256 } from '../host/libcrypto.ts'
+import { BLOCK, memberNames, roundUp } from './bundle.ts'
+import { type Head, readHead, readMemberAt } from './head.ts'
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
+
+/** An archive as a file, before any key: its head, and the digests of its stored bytes. */
+export class ArchiveFile {
+    readonly path: string
+    readonly head: Head
+    readonly file: DataFile
+
+    private constructor(path: string, file: DataFile, head: Head) {
+        this.path = path
+        this.file = file
+        this.head = head
+    }
+
+    static async open(path: string): Promise<ArchiveFile> {
+        let file: DataFile
+        try {
+            file = DataFile.openForReading(path)
+        } catch (error) {
+            const absent = (error as { code?: string }).code === 'ENOENT'
+            throw new Fault(
+                'usage',
+                `cannot open ${path}: ${absent ? 'there is no such file' : String(error)}`,
+                {
+                    hint: absent ? 'see `proxsavectl list`' : undefined,
+                },
+            )
+        }
+        try {
+            return new ArchiveFile(path, file, await readHead(file))
+        } catch (error) {
+            file.close()
+            throw named(error, path)
+        }
+    }
+
+    close(): void {
+        this.file.close()
+    }
+
+    /**
+     * Compares every stored byte with the manifest and the block digests; needs no key. Throws with the block and the
+     * byte range of the first damage.
+     */
+    async verifyStored(
+        progress: (done: number, total: number) => void,
+        signal?: AbortSignal,
+    ): Promise<number> {
+        const { data, manifest } = this.head
+        const { size: expected } = manifest.data
+        const available = this.file.size - data.at
+        const blocks = available < expected ? undefined : await this.#blocks()
+        const whole = new Sha256()
+        const buffer = new Uint8Array(limits.blockBytes)
+        for (let at = 0, n = 0; at < expected; at += limits.blockBytes, n++) {
+            if (signal?.aborted) throw new Fault('refused', 'cannot finish the check: it was stopped')
+            const piece = buffer.subarray(0, Math.min(limits.blockBytes, expected - at))
+            const got = this.file.readInto(piece, data.at + at)
+            if (got < piece.length)
+                throw this.#damage(
+                    `it is cut: ${expected - at - got} bytes of its data are missing`,
+                    at + got,
+                )
+            whole.update(piece)
+            if (blocks !== undefined && blocks[n] !== hex(sha256(piece)))
+                throw this.#damage(`block ${n} of its data is damaged`, at, at + piece.length)
+            progress(at + piece.length, expected)
+            await Bun.sleep(0)
+        }
+        if (hex(whole.digest()) !== manifest.data.sha256)
+            throw this.#damage('its data is not what the manifest says', 0)
+        const end =
+            data.at + roundUp(data.size) + BLOCK + roundUp((await this.#blocksText()).length) + 2 * BLOCK
+        if (this.file.size !== end)
+            throw this.#damage(
+                `it has ${this.file.size} bytes instead of ${end}`,
+                Math.min(end, this.file.size) - data.at,
+            )
+        return blocks?.length ?? 0
+    }
+
+    #blocksText(): Promise<Uint8Array> {
+        const { data } = this.head
+        const most = Math.ceil(data.size / limits.blockBytes) * 96 + BLOCK
+        return readMemberAt(this.file, data.at + roundUp(data.size), memberNames.blocks, most)
+    }
+
+    async #blocks(): Promise<string[]> {
+        const text = await this.#blocksText()
+        if (hex(sha256(text)) !== this.head.manifest.data.blocksSha256)
+            throw this.#damage('the digests of its blocks are damaged', this.head.data.size)
+        const lines = Buffer.from(text)
+            .toString('latin1')
+            .split('\n')
+            .filter(line => line !== '')
+        return lines.map(line => line.slice(0, 64))
+    }
+
+    #damage(why: string, from: number, to?: number): Fault {
+        const at = this.head.data.at
+        const where = to === undefined ? `at byte ${at + from}` : `bytes ${at + from} to ${at + to - 1}`
+        return new Fault('damaged', `cannot trust ${this.path}: ${why}, ${where} of the file`, {
+            hint: 'use another backup, or another copy of this one; what is intact still comes out with `extract` or by hand',
+            facts: { offset: at + from },
+        })
+    }
+}
+
+/** How an archive is unlocked. */
+export type Unlock = { identities: AgeIdentity[] } | { none: true }
+
+/** Tar bytes that are worth keeping in memory between two reads of neighbours. */
+const FRAMES_IN_FLIGHT = 6
+
+/** The content of an archive, opened with a key when it is encrypted. */
+export class ArchiveReader {
+    readonly archive: ArchiveFile
+    readonly #read: (offset: number, length: number) => Uint8Array
+    readonly #close: () => void
+    /** Bytes of the compressed stream. */
+    readonly #size: number
+    #index: { withDigests: boolean; index: Index } | undefined
+
+    private constructor(
+        archive: ArchiveFile,
+        size: number,
+        read: (offset: number, length: number) => Uint8Array,
+        close: () => void,
+    ) {
+        this.archive = archive
+        this.#size = size
+        this.#read = read
+        this.#close = close
+    }
+
+    static async open(archive: ArchiveFile, identities: AgeIdentity[]): Promise<ArchiveReader> {
+        const { data, manifest } = archive.head
+        const { file } = archive
+        if (manifest.encryption.kind === 'none')
+            return new ArchiveReader(
+                archive,
+                data.size,
+                (offset, length) => file.read(data.at + offset, length),
+                () => {},
+            )
+        const beginning = file.read(data.at, Math.min(mostHeaderBytes, data.size))
+        const { headerLength } = readHeader(beginning)
+        const fileKey = await openHeader(beginning, identities)
+        const source = {
+            size: data.size,
+            readAt: (offset: number, length: number) =>
+                file.read(data.at + offset, Math.max(0, Math.min(length, data.size - offset))),
+        }
+        const age = new AgeReader(source, { headerLength, fileKey, openAead, name: archive.path })
+        return new ArchiveReader(
+            archive,
+            age.plainSize,
+            (offset, length) => age.read(offset, length),
+            () => age.close(),
+        )
+    }
+
+    close(): void {
+        this.#close()
+    }
+
+    /** Bytes of the compressed stream. */
+    get storedSize(): number {
+        return this.#size
+    }
+
+    /** A stretch of the compressed stream. */
+    stored(offset: number, length: number): Uint8Array {
+        return this.#read(offset, length)
+    }
+
+    /** The index; its digests only when they are wanted. */
+    index(withDigests = false): Index {
+        if (this.#index !== undefined && (this.#index.withDigests || !withDigests)) return this.#index.index
+        try {
+            if (this.#size < FOOTER_BYTES)
+                throw new Fault('damaged', 'cannot read the index of the backup: it is cut')
+            const footer = readFooter(this.#read(this.#size - FOOTER_BYTES, FOOTER_BYTES), this.#size)
+            const digests = withDigests ? this.#read(footer.digests.at, footer.digests.size) : undefined
+            const index = readIndex(this.#read(footer.index.at, footer.index.size), digests, bytes =>
+                Bun.zstdDecompressSync(bytes as Uint8Array<ArrayBuffer>),
+            )
+            const end = index.frames.at(-1)
+            if ((end === undefined ? 0 : end.at + end.stored) !== footer.index.at)
+                throw new Fault(
+                    'damaged',
+                    'cannot read the index of the backup: its frames do not fill the data',
+                )
+            this.#index = { withDigests, index }
+            return index
+        } catch (error) {
+            throw named(error, this.archive.path)
+        }
+    }
+
+    /** Every frame in order, decompressed on all cores, as one tar stream. */
+    async *plain(from = 0, to = this.index().frames.length): AsyncGenerator<Uint8Array> {
+        const { frames } = this.index()
+        const ahead: Promise<Uint8Array>[] = []
+        for (let next = from; next < to || ahead.length > 0; ) {
+            while (next < to && ahead.length < FRAMES_IN_FLIGHT) {
+                const promise = this.#frame(next, frames[next]!)
+                promise.catch(() => {})
+                ahead.push(promise)
+                next++
+            }
+            yield await ahead.shift()!
+        }
+    }
+
+    async #frame(number: number, frame: Index['frames'][number]): Promise<Uint8Array> {
+        const stored = this.#read(frame.at, frame.stored)
+        if (frame.plain > limits.foreignFrameBytes || declaredSize(stored) !== frame.plain)
+            throw this.#damagedFrame(number)
+        let bytes: Uint8Array
+        try {
+            // Small frames are done before a thread would have woken up.
+            bytes =
+                frame.plain < 64 * 1024
+                    ? decompressFrame(stored, frame.plain)
+                    : await Bun.zstdDecompress(stored as Uint8Array<ArrayBuffer>)
+        } catch (error) {
+            throw this.#damagedFrame(number, error)
+        }
+        if (bytes.length !== frame.plain) throw this.#damagedFrame(number)
+        return bytes
+    }
+
+    #damagedFrame(number: number, cause?: unknown): Fault {
+        return new Fault(
+            'damaged',
+            `cannot read ${this.archive.path}: frame ${number} of its data is damaged`,
+            { cause },
+        )
+    }
+
+    /**
+     * Hands the wanted entries, in archive order, to a visitor; reads only the frames they lie in. The visitor gets the
+     * index entry with what the tar header says.
+     */
+    async visit(wanted: IndexEntry[], visitor: (entry: IndexEntry) => TarVisitor): Promise<void> {
+        const { frames, entries } = this.index()
+        const starts = frameStarts(frames)
+        const ordered = [...wanted].sort((a, b) => a.at - b.at)
+        const end = starts.at(-1)! + (frames.at(-1)?.plain ?? 0)
+        for (let i = 0; i < ordered.length; ) {
+            const first = frameAt(starts, ordered[i]!.at)
+            const byOffset = new Map<number, IndexEntry>()
+            let last = first
+            // Everything that begins in a frame already being read is taken along.
+            for (; i < ordered.length && frameAt(starts, ordered[i]!.at) <= last; i++) {
+                const entry = ordered[i]!
+                byOffset.set(entry.at, entry)
+                last = Math.max(last, frameAt(starts, nextOffset(entries, entry.at, end) - 1))
+            }
+            await this.#visitRun(first, last, starts[first]!, byOffset, visitor)
+        }
+    }
+
+    async #visitRun(
+        first: number,
+        last: number,
+        base: number,
+        wanted: Map<number, IndexEntry>,
+        visitor: (entry: IndexEntry) => TarVisitor,
+    ): Promise<void> {
+        let current: TarVisitor | undefined
+        const seen = new Set<number>()
+        const parser = new TarParser({
+            entry: entry => {
+                const known = wanted.get(base + entry.at)
+                current = undefined
+                if (known === undefined) return
+                if (known.path !== entry.path || known.type !== entry.type || known.size !== entry.size)
+                    throw new Fault(
+                        'damaged',
+                        `cannot read ${this.archive.path}: its index and its data disagree`,
+                    )
+                seen.add(known.at)
+                current = visitor(known)
+                current.entry(entry)
+            },
+            data: piece => current?.data(piece),
+            end: () => current?.end(),
+        })
+        for await (const piece of this.plain(first, last + 1)) parser.push(piece)
+        if (seen.size !== wanted.size)
+            throw new Fault(
+                'damaged',
+                `cannot read ${this.archive.path}: its index names entries that its data has not`,
+            )
+    }
+}
+
+function frameStarts(frames: Index['frames']): number[] {
+    const starts: number[] = []
+    let at = 0
+    for (const frame of frames) {
+        starts.push(at)
+        at += frame.plain
+    }
+    if (starts.length === 0) starts.push(0)
+    return starts
+}
+
+/** The frame that holds an offset of the tar stream. */
+function frameAt(starts: number[], offset: number): number {
+    let low = 0
+    let high = starts.length - 1
+    while (low < high) {
+        const middle = (low + high + 1) >> 1
+        if (starts[middle]! <= offset) low = middle
+        else high = middle - 1
+    }
+    return low
+}
+
+/** Where the entry behind the one at `at` begins; entries stand in the order of their offsets. */
+function nextOffset(entries: IndexEntry[], at: number, end: number): number {
+    let low = 0
+    let high = entries.length
+    while (low < high) {
+        const middle = (low + high) >> 1
+        if (entries[middle]!.at <= at) low = middle + 1
+        else high = middle
+    }
+    return entries[low]?.at ?? end
+}
+
+/** A fault of a parser below, with the file it is about. */
+function named(error: unknown, path: string): unknown {
+    if (!(error instanceof Fault) || error.message.includes(path)) return error
+    return new Fault(error.kind, error.message.replace('the backup', path), {
+        hint: error.hint,
+        facts: error.facts,
+        cause: error.cause,
+    })
+}

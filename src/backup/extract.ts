@@ -1,0 +1,118 @@
+/** The operation `archive.extract`: chosen files and trees into a directory, with all they had on the host. */
+import { Fault } from '../core/errors.ts'
+import type { Json } from '../engine/change.ts'
+import type { IndexEntry } from '../format/index.ts'
+import type { ReadEntry, TarVisitor } from '../format/tar-read.ts'
+import type { ByteString } from '../format/tar-write.ts'
+import { showPath, toByteString } from '../host/tree.ts'
+import { Unpacker } from '../host/unpack.ts'
+import { ContentDigest } from './digest.ts'
+import { selector } from './files.ts'
+import type { OperationIo } from './operation.ts'
+import { type Identity, unlock } from './unlock.ts'
+
+export interface ExtractParams {
+    path: string
+    identities?: Identity
+    /** Absolute path of the directory. */
+    output: string
+    /** Paths of the host; a directory stands for everything below it. Empty: everything, or the whole category. */
+    paths: string[]
+    category?: string
+}
+
+export async function archiveExtract(params: ExtractParams, io: OperationIo): Promise<Json> {
+    const opened = await unlock(params.path, params.identities)
+    try {
+        const { entries } = opened.reader.index(true)
+        const live = entries.filter(entry => entry.superseded !== true)
+        const inCategory = selector(params.category)
+        const chosen = choose(live.filter(inCategory), params.paths)
+        const unpacker = new Unpacker(params.output)
+        try {
+            return await unpack(chosen, live, unpacker, opened.reader, io)
+        } catch (error) {
+            unpacker.abandon()
+            throw error
+        } finally {
+            unpacker.close()
+        }
+    } finally {
+        opened.close()
+    }
+}
+
+function choose(entries: IndexEntry[], paths: string[]): IndexEntry[] {
+    if (paths.length === 0) return entries
+    const wanted = paths.map(path => toByteString(path).replace(/^\/+|\/+$/g, ''))
+    const found = new Set<ByteString>()
+    const chosen = entries.filter(({ path }) => {
+        const match = wanted.find(root => root === '' || path === root || path.startsWith(`${root}/`))
+        if (match !== undefined) found.add(match)
+        return match !== undefined
+    })
+    const missing = wanted.find(path => !found.has(path))
+    if (missing !== undefined)
+        throw new Fault('usage', `cannot extract /${showPath(missing)}: it is not in the backup`, {
+            hint: 'see what is: proxsavectl show BACKUP --files',
+        })
+    return chosen
+}
+
+/** Unpacks entries; the name of a hard link whose first name was not chosen gets the content itself. */
+async function unpack(
+    chosen: IndexEntry[],
+    all: IndexEntry[],
+    unpacker: Unpacker,
+    reader: { visit(wanted: IndexEntry[], visitor: (entry: IndexEntry) => TarVisitor): Promise<void> },
+    io: OperationIo,
+): Promise<Json> {
+    const byPath = new Map(all.map(entry => [entry.path, entry]))
+    /** Where the content of an entry goes: its own path, and names that link to it. */
+    const places = new Map<IndexEntry, ByteString[]>()
+    for (const entry of chosen) if (entry.type !== 'hardlink') places.set(entry, [entry.path])
+    for (const entry of chosen) {
+        if (entry.type !== 'hardlink') continue
+        const first = byPath.get(entry.link ?? '')
+        if (first === undefined || first.type !== 'file')
+            throw new Fault(
+                'damaged',
+                `cannot extract /${showPath(entry.path)}: what it links to is not in the backup`,
+            )
+        const names = places.get(first)
+        if (names === undefined) places.set(first, [entry.path])
+        else names.push(entry.path)
+    }
+    const links: { path: ByteString; target: ByteString }[] = []
+    let done = 0
+    let bytes = 0
+    const total = chosen.reduce((sum, entry) => sum + entry.size, 0)
+    await reader.visit([...places.keys()], entry => {
+        const [first, ...others] = places.get(entry)!
+        for (const path of others) links.push({ path, target: first! })
+        if (io.signal?.aborted) throw new Fault('refused', 'cannot finish the extraction: it was stopped')
+        const digest = new ContentDigest(entry)
+        return {
+            entry(read: ReadEntry) {
+                unpacker.begin(read, first)
+                digest.begin(read)
+            },
+            data(piece) {
+                digest.update(piece)
+                unpacker.data(piece)
+                bytes += piece.length
+            },
+            end() {
+                digest.check()
+                unpacker.end()
+                done += 1 + others.length
+                io.progress({ done: bytes, total, unit: 'bytes', text: 'unpacking' })
+            },
+        }
+    })
+    for (const { path, target } of links) unpacker.link(path, target)
+    unpacker.finish()
+    for (const names of places.values())
+        for (const path of names) await io.item({ path: `/${showPath(path)}` })
+    return { entries: done, bytes, skipped: [] }
+}

@@ -1,0 +1,270 @@
+/** The operation `archive.verify`: who signed it, whether its stored bytes are whole, and with a key every entry. */
+import { ArchiveFile, type ArchiveReader } from '../archive/reader.ts'
+import { categories } from '../catalog/index.ts'
+import { PathTrie } from '../catalog/match.ts'
+import { Fault } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { Json } from '../engine/change.ts'
+import { checks } from '../format/check/index.ts'
+import type { IndexEntry } from '../format/index.ts'
+import type { Manifest } from '../format/manifest.ts'
+import { isAllowedSigner, parseAllowedSigners, verify as verifySignature } from '../format/signature.ts'
+import { type ReadEntry, TarParser } from '../format/tar-read.ts'
+import { DataFile, discardFile, makePrivateDirectory } from '../host/data-file.ts'
+import { checkDatabase } from '../host/sqlite.ts'
+import { showPath } from '../host/tree.ts'
+import { ContentDigest } from './digest.ts'
+import type { OperationIo } from './operation.ts'
+import { type Identity, unlock } from './unlock.ts'
+
+export interface VerifyParams {
+    path: string
+    deep: boolean
+    identities?: Identity
+    trust: Trust
+    /** A private directory for the copy of a database that is checked; without one it is not opened. */
+    scratch?: string
+}
+
+export interface Trust {
+    /** This host's public key, `ssh-ed25519 AAAA…`. */
+    own?: string
+    /** Text of the allowed signers file. */
+    allowedSigners?: string
+}
+
+export interface SignatureState {
+    state: 'own' | 'trusted' | 'foreign' | 'unsigned'
+    fingerprint?: string
+    principal?: string
+}
+
+export interface VerifyResult {
+    manifest: Manifest
+    signature: SignatureState
+    blocks: { checked: number }
+    deep?: { entries: number; bytes: number; parsed: number }
+    /** What is saved faithfully and yet not as it should be on the host. */
+    problems: string[]
+}
+
+export async function archiveVerify(params: VerifyParams, io: OperationIo): Promise<Json> {
+    const archive = await ArchiveFile.open(params.path)
+    try {
+        const signature = signatureOf(archive, params.trust)
+        const checked = await archive.verifyStored(
+            (done, total) => io.progress({ done, total, unit: 'bytes', text: 'checking the stored bytes' }),
+            io.signal,
+        )
+        const result: VerifyResult = {
+            manifest: archive.head.manifest,
+            signature,
+            blocks: { checked },
+            problems: [],
+        }
+        if (params.deep) {
+            const opened = await unlock(params.path, params.identities)
+            try {
+                result.deep = await verifyContent(opened.reader, params, result.problems, io)
+            } finally {
+                opened.close()
+            }
+        }
+        return result as unknown as Json
+    } finally {
+        archive.close()
+    }
+}
+
+/** Who signed the manifest. A signature that does not fit is damage; one by a stranger is for the caller to judge. */
+export function signatureOf(archive: ArchiveFile, trust: Trust, nowMs = Date.now()): SignatureState {
+    const { head, path } = archive
+    const armored = head.signature?.trim()
+    if (armored === undefined || armored === '') return { state: 'unsigned' }
+    let signer: { publicKey: string; fingerprint: string }
+    try {
+        signer = verifySignature(head.manifestBytes, armored)
+    } catch (error) {
+        throw new Fault('damaged', `cannot trust ${path}: its manifest is not what was signed`, {
+            hint: 'the manifest was altered or damaged: use another backup',
+            cause: error,
+        })
+    }
+    const key = signer.publicKey.split(' ').slice(0, 2).join(' ')
+    const { fingerprint } = signer
+    if (trust.own !== undefined && trust.own.trim().split(' ').slice(0, 2).join(' ') === key)
+        return { state: 'own', fingerprint }
+    const allowed = parseAllowedSigners(trust.allowedSigners ?? '')
+    if (isAllowedSigner(allowed, key, nowMs)) {
+        const principal = allowed.find(one => one.key === key)?.principals.join(',')
+        return { state: 'trusted', fingerprint, principal }
+    }
+    return { state: 'foreign', fingerprint }
+}
+
+/** Files that are kept in memory for parsing; configuration is smaller. */
+const parsedBytes = limits.configBytes * 4
+
+/** Reads every entry, compares it with the index, and parses what the catalogue has a parser for. */
+async function verifyContent(
+    reader: ArchiveReader,
+    params: VerifyParams,
+    problems: string[],
+    io: OperationIo,
+): Promise<{ entries: number; bytes: number; parsed: number }> {
+    const { entries } = reader.index(true)
+    const byOffset = new Map(entries.map(entry => [entry.at, entry]))
+    const validators = validatorTrie()
+    const seen = new Set<number>()
+    const total = entries.reduce((sum, entry) => sum + entry.size, 0)
+    const figures = { entries: 0, bytes: 0, parsed: 0 }
+    let current: CheckedEntry | undefined
+    const directories = new Set<string>()
+    const parser = new TarParser({
+        entry(read) {
+            const entry = byOffset.get(read.at)
+            if (entry === undefined) {
+                // Directories are written again at the end; nothing else may stand outside the index.
+                if (read.type === 'directory' && directories.has(read.path)) return
+                throw new Fault(
+                    'damaged',
+                    `cannot trust ${params.path}: /${showPath(read.path)} is not in its index`,
+                )
+            }
+            compare(entry, read, params.path)
+            if (entry.type === 'directory') directories.add(entry.path)
+            seen.add(entry.at)
+            current = new CheckedEntry(entry, read, validators, params, problems, figures)
+        },
+        data: piece => current?.data(piece),
+        end() {
+            current?.end()
+            current = undefined
+            io.progress({ done: figures.bytes, total, unit: 'bytes', text: 'reading every entry' })
+        },
+    })
+    try {
+        for await (const piece of reader.plain()) {
+            if (io.signal?.aborted) throw new Fault('refused', 'cannot finish the check: it was stopped')
+            parser.push(piece)
+        }
+        parser.finish()
+    } finally {
+        current?.abandon()
+    }
+    if (seen.size !== entries.length)
+        throw new Fault(
+            'damaged',
+            `cannot trust ${params.path}: its index names entries that its data has not`,
+        )
+    return figures
+}
+
+function compare(entry: IndexEntry, read: ReadEntry, path: string): void {
+    const same =
+        entry.path === read.path &&
+        entry.type === read.type &&
+        entry.mode === read.mode &&
+        entry.uid === read.uid &&
+        entry.gid === read.gid &&
+        entry.size === read.size &&
+        entry.mtimeNs === read.mtimeNs &&
+        (entry.type === 'file' || entry.type === 'directory' || entry.link === read.link)
+    if (!same)
+        throw new Fault(
+            'damaged',
+            `cannot trust ${path}: its index and its data disagree about /${showPath(read.path)}`,
+        )
+}
+
+type ValidatorKind = keyof typeof checks | 'config-db'
+
+function validatorTrie(): PathTrie<ValidatorKind> {
+    return new PathTrie(
+        categories.flatMap(({ validator }) =>
+            (validator ?? []).map(({ path, kind }) => ({ pattern: path, owner: kind as ValidatorKind })),
+        ),
+    )
+}
+
+/** One entry on its way through the check: hashed, and kept where a parser wants it. */
+class CheckedEntry {
+    readonly #entry: IndexEntry
+    readonly #digest: ContentDigest
+    readonly #kind: ValidatorKind | undefined
+    readonly #problems: string[]
+    readonly #figures: { entries: number; bytes: number; parsed: number }
+    readonly #kept: Buffer[] = []
+    readonly #copy: DataFile | undefined
+    #copied = 0
+
+    constructor(
+        entry: IndexEntry,
+        read: ReadEntry,
+        validators: PathTrie<ValidatorKind>,
+        params: VerifyParams,
+        problems: string[],
+        figures: { entries: number; bytes: number; parsed: number },
+    ) {
+        this.#entry = entry
+        this.#problems = problems
+        this.#figures = figures
+        this.#digest = new ContentDigest(entry)
+        this.#digest.begin(read)
+        const wanted = entry.type === 'file' && entry.superseded !== true && read.sparse === undefined
+        const kind = wanted ? validators.find(`/${entry.path}`)?.owner : undefined
+        if (kind === 'config-db') {
+            if (params.scratch === undefined) return
+            makePrivateDirectory(params.scratch)
+            discardFile(`${params.scratch}/verify-${process.pid}.db`)
+            this.#copy = DataFile.create(`${params.scratch}/verify-${process.pid}.db`)
+        }
+        if (kind !== undefined && kind !== 'config-db' && entry.size > parsedBytes) return
+        this.#kind = kind
+    }
+
+    data(piece: Uint8Array): void {
+        this.#digest.update(piece)
+        if (this.#copy !== undefined) {
+            this.#copy.writeAt(piece, this.#copied)
+            this.#copied += piece.length
+        } else if (this.#kind !== undefined) this.#kept.push(Buffer.from(piece))
+    }
+
+    end(): void {
+        this.#digest.check()
+        this.#figures.entries++
+        this.#figures.bytes += this.#entry.size
+        if (this.#kind === undefined) return
+        this.#figures.parsed++
+        const shown = `/${showPath(this.#entry.path)}`
+        if (this.#kind !== 'config-db') {
+            const problem = checks[this.#kind](Buffer.concat(this.#kept), shown)
+            if (problem !== undefined) this.#problems.push(`${shown}: ${problem}`)
+            return
+        }
+        try {
+            checkDatabase(this.#copy!.path)
+        } catch (error) {
+            throw new Fault(
+                'damaged',
+                `cannot trust ${shown} in the backup: ${error instanceof Error ? error.message : error}`,
+                {
+                    hint: 'the database was broken when it was saved: compare with an older backup',
+                },
+            )
+        } finally {
+            this.abandon()
+        }
+    }
+
+    abandon(): void {
+        if (this.#copy === undefined) return
+        discardFile(this.#copy.path)
+        try {
+            this.#copy.close()
+        } catch {
+            // It was closed before.
+        }
+    }
+}
