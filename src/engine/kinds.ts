@@ -33,7 +33,11 @@ export interface TaskContext {
     ask(question: Question, admit?: (value: string, by: string) => void): Promise<string>
 }
 
-/** Both functions are idempotent: after a crash the runner may call either again. */
+/**
+ * Both functions are idempotent: after a crash the runner may call either again. A `do` that runs again must not
+ * remember its own work as the state before, and neither may take for durable what it finds done: a killed process may
+ * have left it unsynced. Only below STATE the runner syncs everything before it calls a task again.
+ */
 export interface TaskKind<P extends Json = Json> {
     kind: string
     /** The effect. What it returns is journaled and given to later tasks. */

@@ -58,6 +58,8 @@ export class Ledger {
     readonly results = new Map<string, Json>()
     readonly facts: Record<string, Json>
     readonly asked: Asked[] = []
+    /** Tasks of which an undo failed at some time, even if a later one did not. */
+    readonly undoFailed = new Set<string>()
     seq = 0
     warnings = 0
     turn: Turn | undefined
@@ -93,6 +95,7 @@ export class Ledger {
         if (record.turn !== undefined) this.turn = record.turn
         switch (event.event) {
             case 'task':
+                if (event.state === 'undo-failed') this.undoFailed.add(event.task)
                 this.#tasks.set(event.task, {
                     state: event.state,
                     error: event.error ?? this.#tasks.get(event.task)?.error,

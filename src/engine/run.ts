@@ -136,16 +136,13 @@ export class Run {
             if (state === 'done' || this.#skipped(task)) continue
             if (ledger.cancelled !== undefined && (state === 'waiting' || state === 'doing'))
                 return this.#turnCancelled(task)
-            const fault = this.#knownFailure(task) ?? (await this.#do(task))
+            const known = this.#knownFailure(task)
+            // Dealt with as far as could be; undoing it now would take away what later tasks have put there.
+            if (known !== undefined && task.optional && this.#laterStarted(task)) continue
+            const fault = known ?? (await this.#do(task))
             if (this.#abandoned) return
             if (fault === undefined) continue
             if (task.optional) {
-                this.#note({
-                    event: 'log',
-                    level: 'warning',
-                    text: `${task.title}: ${fault.message}`,
-                    task: task.id,
-                })
                 await this.#takeBackGroup(task)
                 if (this.#abandoned) return
                 continue
@@ -178,6 +175,11 @@ export class Run {
         return error === undefined ? new Fault('failed', 'cannot tell why it failed') : fromRecord(error)
     }
 
+    #laterStarted(task: PlannedTask): boolean {
+        const { tasks } = this.ledger.plan
+        return tasks.slice(tasks.indexOf(task) + 1).some(later => this.ledger.stateOf(later.id) !== 'waiting')
+    }
+
     /** Another task of the group failed. */
     #skipped(task: PlannedTask): boolean {
         if (task.group === undefined || this.ledger.stateOf(task.id) !== 'waiting') return false
@@ -191,7 +193,10 @@ export class Run {
     }
 
     async #takeBackGroup(task: PlannedTask): Promise<void> {
-        if (task.group === undefined) return this.#takeBack([task])
+        if (task.group === undefined) {
+            await this.#takeBack([task])
+            return
+        }
         // On disk the group must be known to have failed before its done tasks are undone: a restart would go on in it.
         this.#tryFlush()
         if (this.#pending.length > 0) throw this.#cannotTurn()
@@ -241,6 +246,10 @@ export class Run {
         } catch (error) {
             if (this.#abandoned) return undefined
             const fault = asFault(error)
+            if (task.optional) {
+                const text = `${task.title}: ${fault.message}`
+                this.#note({ event: 'log', level: 'warning', text, task: task.id })
+            }
             if (this.ledger.stateOf(task.id) !== 'waiting') this.#noteTask(task, 'failed', toRecord(fault))
             return fault
         }
@@ -270,22 +279,25 @@ export class Run {
     /** The change that undoes another one: goes back from the start, and may be cancelled between two tasks. */
     async #undoAll(): Promise<void> {
         const { ledger } = this
-        for (const task of ledger.plan.tasks.toReversed()) {
-            if (ledger.cancelled !== undefined) {
-                const error = toRecord(new Fault('refused', `cannot finish: ${ledger.cancelled} cancelled`))
-                return this.turn({ to: 'stop', result: 'cancelled', error }, 'what is not undone yet stays')
-            }
-            await this.#takeBack([task])
-            if (this.#abandoned) return
-        }
+        const mayGoOn = () => ledger.cancelled === undefined
+        if (await this.#takeBack(ledger.plan.tasks, mayGoOn)) return
+        const error = toRecord(new Fault('refused', `cannot finish: ${ledger.cancelled} cancelled`))
+        this.turn({ to: 'stop', result: 'cancelled', error }, 'what is not undone yet stays')
     }
 
-    /** In reverse. One that fails is reported, and the others are taken back all the same. */
-    async #takeBack(tasks: PlannedTask[]): Promise<void> {
+    /**
+     * In reverse. One that fails is reported, and the others are taken back all the same. False when `mayGoOn` ended it
+     * between two tasks.
+     */
+    async #takeBack(tasks: PlannedTask[], mayGoOn = () => true): Promise<boolean> {
         const { ledger } = this
+        let again = false
         for (const task of tasks.toReversed()) {
             const state = ledger.stateOf(task.id)
-            if (state === 'waiting' || state === 'undone') continue
+            // An undo that comes late puts back what other undos had meanwhile taken away: those run again behind it.
+            again ||= ledger.undoFailed.has(task.id)
+            if (state === 'waiting' || (state === 'undone' && !again)) continue
+            if (!mayGoOn()) return false
             try {
                 const kind = this.#host.kinds.get(task.kind)
                 if (kind.irreversible) {
@@ -299,13 +311,14 @@ export class Run {
                 }
                 this.#noteTask(task, 'undoing')
                 await kind.undo(task.params, this.#context(task, this.#undoAbort.signal))
-                if (this.#abandoned) return
+                if (this.#abandoned) return true
                 this.#noteTask(task, 'undone')
             } catch (error) {
-                if (this.#abandoned) return
+                if (this.#abandoned) return true
                 this.#noteTask(task, 'undo-failed', toRecord(asFault(error)))
             }
         }
+        return true
     }
 
     // --- the end -----------------------------------------------------------------------------------------------
@@ -323,7 +336,7 @@ export class Run {
                 return false
             }
             // What follows from the durable records is what the next start writes: it may be told.
-            this.#tell({ ...end, seq: this.ledger.seq + 1, time: this.#now() } as EndEvent)
+            this.#tell({ seq: this.ledger.seq + 1, time: this.#now(), ...end } as EndEvent)
             return true
         }
         this.#tell(this.ledger.end!)
@@ -333,8 +346,9 @@ export class Run {
     #endUnwritten(fault: Fault): void {
         const left = this.#notUndone().map(task => task.title)
         const error = toRecord(fault)
-        const end = { event: 'end', result: 'failed', change: this.ledger.id, error, left } as const
-        this.#tell({ ...this.ledger.facts, ...end, seq: this.ledger.seq + 1, time: this.#now() })
+        const { id, seq, facts } = this.ledger
+        const time = this.#now()
+        this.#tell({ seq: seq + 1, time, event: 'end', result: 'failed', change: id, error, left, ...facts })
     }
 
     #tell(end: EndEvent): void {
@@ -596,7 +610,16 @@ export class Run {
     }
 }
 
-const reservedFacts = new Set(['seq', 'time', 'event', 'result', 'change', 'error', 'left'])
+/** Names that an end event has itself. */
+export const reservedFacts: ReadonlySet<string> = new Set([
+    'seq',
+    'time',
+    'event',
+    'result',
+    'change',
+    'error',
+    'left',
+])
 
 /** A person who refuses cancels; a fired guard rolls back; everything else failed. */
 function outcomeOf(fault: Fault): { result: Result; error: FaultRecord } {

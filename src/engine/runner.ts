@@ -8,7 +8,7 @@ import { Follower } from './follow.ts'
 import type { TaskKinds } from './kinds.ts'
 import { type JournalRecord, Ledger } from './ledger.ts'
 import { isCommit } from './questions.ts'
-import { type Answers, Run } from './run.ts'
+import { type Answers, reservedFacts, Run } from './run.ts'
 import type { Store } from './store.ts'
 
 export interface RunnerOptions {
@@ -139,9 +139,9 @@ export class Runner {
      * follower reads at its own pace. Leave with `return()`, or by breaking out of the loop.
      */
     events(id: string, after = 0): AsyncIterableIterator<ChangeEvent | ProgressEvent> {
-        if (!this.#store.exists(id)) throw unknownChange(id)
-        const follower = new Follower()
         const run = this.#runOf(id)
+        if (run === undefined && !this.#store.exists(id)) throw unknownChange(id)
+        const follower = new Follower()
         run?.followers.add(follower)
         const events = this.#follow(id, run, follower, after)
         return {
@@ -225,7 +225,7 @@ export class Runner {
         this.#store.attach(run.ledger)
         this.#over = run.execute().then(end => {
             this.#store.detach(id)
-            if (run.settled) this.#store.settle(run.ledger)
+            if (run.settled) this.#store.noteEnd(run.ledger)
             else if (!run.abandoned) this.#unsettled = run
             this.#run = undefined
             this.#prune()
@@ -250,6 +250,7 @@ export class Runner {
 
     /** Goes on with a change that was interrupted: forward or back, as its plan and its state say. */
     async #finish(id: string): Promise<EndEvent | undefined> {
+        this.#store.makeDurable(id)
         this.#store.sweep(id)
         const ledger = this.#store.replay(id)
         if (ledger === undefined) return undefined
@@ -279,7 +280,7 @@ export class Runner {
             )
         if (this.#run !== undefined) throw conflict(this.#run.ledger.summary(), 'is running')
         if (this.#unsettled?.settle()) {
-            this.#store.settle(this.#unsettled.ledger)
+            this.#store.noteEnd(this.#unsettled.ledger)
             this.#unsettled = undefined
         }
         if (this.#recovered && this.#unsettled === undefined && this.#recovering === undefined) return
@@ -304,6 +305,8 @@ export class Runner {
             ids.add(task.id)
             this.#options.kinds.get(task.kind)
         }
+        for (const fact of Object.keys(plan.facts ?? {}))
+            if (reservedFacts.has(fact)) throw new Error(`"${fact}" is not a name for a fact`)
         if (plan.pivot !== undefined && !ids.has(plan.pivot))
             throw new Error(`no task is the pivot ${plan.pivot}`)
     }

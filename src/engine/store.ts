@@ -87,22 +87,29 @@ export class Store {
         const ledger = this.replay(id)
         if (ledger === undefined) return unreadable(id)
         if (ledger.end === undefined) return ledger.summary()
-        return this.settle(ledger)
+        try {
+            // A process that died right after writing the end may not have synced it; nobody is told before that is done.
+            const journal = this.open(id)
+            try {
+                journal.sync()
+            } finally {
+                journal.close()
+            }
+        } catch {
+            // A disk that takes no sync any more is still good for reading what it has.
+            return ledger.summary()
+        }
+        return this.noteEnd(ledger)
     }
 
-    /**
-     * Notes the end of a change in its summary. A process that died right after writing the end may not have synced
-     * it, so it is synced here before anybody is told.
-     */
-    settle(ledger: Ledger): ChangeSummary {
-        const journal = this.open(ledger.id)
-        try {
-            journal.sync()
-        } finally {
-            journal.close()
-        }
+    /** Copies the end of a change, which is durable in its journal, into its summary. */
+    noteEnd(ledger: Ledger): ChangeSummary {
         const summary = ledger.summary()
-        this.#disk.replace(this.#summary(ledger.id), Buffer.from(JSON.stringify(summary)), 0o600)
+        try {
+            this.#disk.replace(this.#summary(ledger.id), Buffer.from(JSON.stringify(summary)), 0o600)
+        } catch {
+            // The summary only saves time: without it the journal is read again by the next process.
+        }
         return this.#keep(summary)
     }
 
@@ -167,6 +174,14 @@ export class Store {
             for (const name of this.#disk.list(place))
                 if (isTemporary(name)) this.#disk.remove(join(place, name))
         this.#disk.removeTree(join(directory, 'dropped'))
+    }
+
+    /**
+     * Before recovery believes what it sees: a killed process has left names and bytes in the page cache that a power
+     * loss would still take, undo material among them.
+     */
+    makeDurable(id: string): void {
+        this.#disk.syncAll(this.directory(id))
     }
 
     /** Ids of changes whose journal has no end, newest first. */

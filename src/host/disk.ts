@@ -1,7 +1,7 @@
 /** The disk as the engine needs it: few operations, each durable when it returns, made of calls that a test can fail. */
 import * as fs from 'node:fs'
 import { dirname, join } from 'node:path'
-import { codeOf } from './libc.ts'
+import { codeOf, syncFileSystem } from './libc.ts'
 
 /** All paths are absolute. Everything is synchronous: the engine orders its effects, and the order is what it is for. */
 export interface Disk {
@@ -26,6 +26,8 @@ export interface Disk {
     remove(path: string): void
     /** Durable as a whole, not in its steps; no error when it is gone. */
     removeTree(path: string): void
+    /** Makes durable whatever a process that was killed has left unsynced on the file system of this directory. */
+    syncAll(path: string): void
 }
 
 export interface AppendFile {
@@ -50,6 +52,7 @@ export interface DiskCalls {
     rename(from: string, to: string): void
     unlink(path: string): void
     removeTree(path: string): void
+    syncFileSystem(path: string): void
     stat(path: string): { directory: boolean; size: number } | undefined
     names(path: string): string[] | undefined
     readAt(path: string, offset: number, length: number): Uint8Array | undefined
@@ -124,6 +127,7 @@ export function diskOn(calls: DiskCalls): Disk {
             } catch (error) {
                 try {
                     calls.unlink(temporary)
+                    calls.syncDirectory(directory)
                 } catch {
                     // The first failure is the one to tell; the sweep takes what is left.
                 }
@@ -145,6 +149,7 @@ export function diskOn(calls: DiskCalls): Disk {
             if (calls.stat(path)) calls.removeTree(path)
             if (calls.stat(dirname(path))) calls.syncDirectory(dirname(path))
         },
+        syncAll: path => calls.syncFileSystem(path),
     }
     return disk
 }
@@ -182,6 +187,14 @@ const realCalls: DiskCalls = {
     rename: (from, to) => fs.renameSync(from, to),
     unlink: path => fs.unlinkSync(path),
     removeTree: path => fs.rmSync(path, { recursive: true, force: true }),
+    syncFileSystem(path) {
+        const fd = fs.openSync(path, O_RDONLY | O_DIRECTORY)
+        try {
+            syncFileSystem(fd)
+        } finally {
+            fs.closeSync(fd)
+        }
+    },
     stat(path) {
         const found = absentAsUndefined(() => fs.lstatSync(path))
         return found && { directory: found.isDirectory(), size: found.size }

@@ -40,8 +40,8 @@ export interface Injection {
 }
 
 export class SimDisk {
-    /** The disk as the engine gets it, on the same rules as the real one. */
-    readonly disk: Disk
+    /** The disk as the engine gets it, on the same rules as the real one; a new one for each process. */
+    disk: Disk
     /** Mutating calls so far since the last `inject`. */
     calls = 0
     /** Calls that `sabotage` left out, so that a test of the test knows it hit something. */
@@ -54,11 +54,12 @@ export class SimDisk {
     #nextHandle = 3
     #injection: Injection | undefined
     #dead = false
+    #process = 1
     readonly #random: Random
 
     constructor(random: Random) {
         this.#random = random
-        this.disk = diskOn(this.#callsOf())
+        this.disk = diskOn(this.#callsOfProcess())
     }
 
     inject(injection: Injection | undefined): void {
@@ -75,6 +76,8 @@ export class SimDisk {
         this.#handles.clear()
         this.#dead = false
         this.#injection = undefined
+        this.#process++
+        this.disk = diskOn(this.#callsOfProcess())
     }
 
     /** The machine died; what comes back is what was synced and some of the rest. */
@@ -124,6 +127,23 @@ export class SimDisk {
         file.unsynced = []
     }
 
+    /** What a dead process still tries must not reach the disk of the next one. */
+    #callsOfProcess(): DiskCalls {
+        const calls = this.#callsOf()
+        const process = this.#process
+        for (const [name, call] of Object.entries(calls) as [
+            keyof DiskCalls,
+            (...args: unknown[]) => unknown,
+        ][])
+            Object.assign(calls, {
+                [name]: (...args: unknown[]) => {
+                    if (process !== this.#process) throw new Crash('this process is dead')
+                    return call(...args)
+                },
+            })
+        return calls
+    }
+
     #callsOf(): DiskCalls {
         return {
             open: (path, how, mode) => {
@@ -161,10 +181,7 @@ export class SimDisk {
             },
             fsync: handle => {
                 const { file, path } = this.#handle(handle)
-                const flush = () => {
-                    for (const write of file.unsynced) file.platter = written(file.platter, write)
-                    file.unsynced = []
-                }
+                const flush = () => flushFile(file)
                 // After a failed fsync the pages are clean and lost: a second fsync says nothing about them.
                 const lose = () => {
                     for (const write of file.unsynced)
@@ -181,6 +198,16 @@ export class SimDisk {
                 this.#alive()
                 const directory = this.#directory(path)
                 if (this.#step('syncDirectory', path)) this.#syncNames(directory)
+            },
+            syncFileSystem: path => {
+                this.#alive()
+                const flush = (node: File | Directory) => {
+                    if (node instanceof File) return flushFile(node)
+                    this.#syncNames(node)
+                    for (const child of node.seen.values()) flush(child)
+                }
+                const directory = this.#directory(path)
+                if (this.#step('syncFileSystem', path)) flush(directory)
             },
             mkdir: path => {
                 this.#alive()
@@ -309,6 +336,11 @@ export class SimDisk {
         for (const change of this.#names) if (synced.has(change)) applyNames(change)
         this.#names = this.#names.filter(change => !synced.has(change))
     }
+}
+
+function flushFile(file: File): void {
+    for (const write of file.unsynced) file.platter = written(file.platter, write)
+    file.unsynced = []
 }
 
 function applyNames(change: NameChange): void {
