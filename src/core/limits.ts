@@ -4,10 +4,12 @@ const KiB = 1024
 const MiB = 1024 * KiB
 
 export const limits = {
-    /** One zstd frame holds about this much tar: small enough to read one file cheaply, within 1 % of one stream's size. */
+    /**
+     * One zstd frame holds at most about this much tar: small enough to read one file cheaply, and the size up to which
+     * zstd's level 3 searches hardest, so that frames cost 1 % of one stream's size. A larger file has frames of its own,
+     * so that a log that grew costs one frame.
+     */
     frameBytes: 256 * KiB,
-    /** A file above this gets frames of its own, so that a log that grew costs one frame. */
-    bigFileBytes: 512 * KiB,
     /** The manifest's fixed room in the file, so that it can be written last and read first. */
     manifestBytes: 256 * KiB,
     /** `blocks.sha256` has one digest for this much stored data: damage has a place. */

@@ -1,0 +1,59 @@
+/** `proxsavectl list`: the backups on the targets, newest first. */
+import type { BackupInfo, BackupList } from '../../client/types.ts'
+import { showSize } from '../../core/units.ts'
+import type { Command } from '../command.ts'
+import { safe, showTime } from '../output.ts'
+
+export const command: Command = {
+    summary: 'list the backups',
+    options: [
+        { flags: '--target <name>', about: 'only on this target' },
+        { flags: '--all-hosts', about: 'those of other hosts too' },
+    ],
+    statuses: [0, 1],
+    example: 'proxsavectl list --json | jq -r ".backups[0].id"',
+    async run(cli, _args, options) {
+        const all = options.allHosts === true
+        const list = await cli.client.call<BackupList>('GET', '/v1/backups', {
+            query: { target: options.target as string | undefined, all: all || undefined },
+        })
+        if (cli.json) {
+            cli.output.document(list)
+            return 0
+        }
+        if (list.backups.length === 0) {
+            cli.output.line(all ? 'No backups yet.' : 'No backups of this host yet.')
+            return 0
+        }
+        const several = new Set(list.backups.map(backup => backup.target)).size > 1
+        const head = [
+            'ID',
+            'CREATED',
+            'SIZE',
+            ...(all ? ['HOST'] : []),
+            ...(several ? ['TARGET'] : []),
+            'FLAGS',
+            'NOTE',
+        ]
+        const rows = list.backups.map(backup => [
+            backup.id || '-',
+            showTime(backup.created),
+            showSize(backup.size),
+            ...(all ? [safe(backup.host) || '-'] : []),
+            ...(several ? [backup.target] : []),
+            flags(backup),
+            safe(backup.problem === undefined ? (backup.note ?? '') : `${backup.name}: ${backup.problem}`),
+        ])
+        await cli.output.table(head, rows, [2])
+        return 0
+    },
+}
+
+function flags(backup: BackupInfo): string {
+    if (backup.problem !== undefined && backup.id === '') return 'unreadable'
+    const words = [backup.encrypted ? 'encrypted' : 'plain']
+    if (!backup.signed) words.push('unsigned')
+    if (backup.pinned) words.push('pinned')
+    if (backup.verified !== undefined) words.push(backup.verified.deep ? 'verified-deep' : 'verified')
+    return words.join(',')
+}

@@ -1,0 +1,224 @@
+/** Follows a change to its end: prints what happens, answers its questions, and outlives a restart of the daemon. */
+import { exitStatusOf, Fault } from '../core/errors.ts'
+import { count, showSize } from '../core/units.ts'
+import type { ChangeEvent, ProgressEvent } from '../client/types.ts'
+import type { Cli, Option, Options } from './command.ts'
+import { safe } from './output.ts'
+import { type Progress, showProgress } from './progress.ts'
+import { askChoice, canAsk } from './prompt.ts'
+
+export const changeOptions: Option[] = [
+    { flags: '--detach', about: 'leave the change to the daemon and return at once' },
+    { flags: '--answer <id=value>', about: 'answer a question ahead', repeat: true },
+    { flags: '--answers <file>', about: 'answers ahead, one ID=VALUE a line' },
+]
+
+const answersBytes = 64 * 1024
+/** A restarting daemon is back within seconds; after this many tries, one a second, somebody has to look. */
+const reconnects = 30
+
+export type Answers = ReadonlyMap<string, string>
+
+/** `--answer` and `--answers` as a map. What must be confirmed over a new connection cannot be answered ahead. */
+export function readAnswers(cli: Cli, options: Options): Answers {
+    const given = (options.answer as string[] | undefined) ?? []
+    const file = options.answers as string | undefined
+    const text =
+        file === undefined ? '' : new TextDecoder().decode(cli.files.read(file, answersBytes, 'the answers'))
+    const lines = text.split('\n').filter(line => line.trim() !== '' && !line.startsWith('#'))
+    const answers = new Map<string, string>()
+    for (const line of [...lines, ...given]) {
+        const at = line.indexOf('=')
+        if (at <= 0)
+            throw new Fault('usage', `cannot understand the answer "${line}": expected ID=VALUE`, {
+                hint: 'for example --answer confirm=RESTORE',
+            })
+        const id = line.slice(0, at).trim()
+        if (id.endsWith('.commit'))
+            throw new Fault(
+                'usage',
+                `cannot answer ${id} ahead: it confirms that the host can still be reached`,
+                {
+                    hint: 'run proxsavectl commit over a new connection once the change waits for it',
+                },
+            )
+        answers.set(id, line.slice(at + 1).trim())
+    }
+    return answers
+}
+
+type Streamed = ChangeEvent | ProgressEvent
+type EndEvent = Extract<ChangeEvent, { event: 'end' }>
+
+/** Resolves to the exit status of the change, or 6 when Ctrl+C left it to the daemon. */
+export async function followChange(cli: Cli, change: string, answers: Answers = new Map()): Promise<number> {
+    const progress = await showProgress(cli)
+    const interrupt = new AbortController()
+    const titles = new Map<string, string>()
+    let detached = false
+    const release = cli.terminal.onInterrupt(() => {
+        detached = true
+        interrupt.abort(new Fault('partial', 'cannot wait: interrupted'))
+    })
+    try {
+        const end = await untilEnd(cli, change, interrupt.signal, event =>
+            show(cli, change, event, answers, progress, titles),
+        )
+        progress.stop()
+        return cli.json ? statusOf(end) : summarise(cli, end)
+    } catch (error) {
+        progress.stop()
+        if (!detached) throw error
+        cli.output.note(`\nThe daemon goes on with it. To see it again: proxsavectl attach ${change}`)
+        cli.output.note(`To stop and undo it: proxsavectl cancel ${change}`)
+        return exitStatusOf.partial
+    } finally {
+        release()
+    }
+}
+
+async function untilEnd(
+    cli: Cli,
+    change: string,
+    signal: AbortSignal,
+    onEvent: (event: Streamed) => Promise<void> | void,
+): Promise<EndEvent> {
+    let after = 0
+    for (let tries = 0; ; tries++) {
+        try {
+            const path = `/v1/changes/${encodeURIComponent(change)}/events`
+            for await (const event of cli.client.stream<Streamed>('GET', path, {
+                query: { after },
+                signal,
+            })) {
+                tries = 0
+                if ('seq' in event) after = event.seq
+                await onEvent(event)
+                if (event.event === 'end') return event
+            }
+            throw new Fault('unreachable', 'cannot follow the change: the daemon closed the connection', {
+                hint: `try proxsavectl attach ${change}`,
+            })
+        } catch (error) {
+            const gone = error instanceof Fault && error.kind === 'unreachable'
+            if (!gone || tries >= reconnects || signal.aborted) throw error
+            if (tries === 0 && !cli.json) cli.output.note('The daemon is away; waiting for it …')
+            await pause(1_000, signal)
+        }
+    }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+        const timer = setTimeout(resolve, ms)
+        signal.addEventListener(
+            'abort',
+            () => {
+                clearTimeout(timer)
+                reject(signal.reason)
+            },
+            { once: true },
+        )
+    })
+}
+
+async function show(
+    cli: Cli,
+    change: string,
+    event: Streamed,
+    answers: Answers,
+    progress: Progress,
+    titles: Map<string, string>,
+): Promise<void> {
+    if (cli.json) cli.output.document(event)
+    const { colour } = cli.output
+    switch (event.event) {
+        case 'begin':
+            progress.line(`${safe(event.summary)} ${colour('dim', `(change ${event.change})`)}`)
+            for (const task of event.tasks) titles.set(task.id, task.title)
+            return
+        case 'task': {
+            const title = safe(titles.get(event.task) ?? event.task)
+            if (event.state === 'doing') progress.line(`  ${title}`)
+            if (event.state === 'undoing') progress.line(`  undo: ${title}`)
+            if (event.state === 'failed' || event.state === 'undo-failed')
+                progress.line(`  ${colour('red', 'failed')}: ${title}: ${safe(event.error?.message ?? '')}`)
+            return
+        }
+        case 'progress':
+            progress.update({ ...event, text: event.text })
+            return
+        case 'log':
+            if (event.level === 'warning')
+                progress.line(`  ${colour('yellow', 'warning')}: ${safe(event.text)}`)
+            return
+        case 'recovery':
+            progress.line(`  ${colour('yellow', 'recovery')}: ${safe(event.text)}`)
+            return
+        case 'question': {
+            const ahead = answers.get(event.id)
+            if (ahead === undefined && !canAsk(cli)) return
+            progress.stop()
+            const value =
+                ahead ?? (await askChoice(safe(event.text), event.choices, { byDefault: event.safe }))
+            await cli.client.call('POST', `/v1/changes/${encodeURIComponent(change)}/answers`, {
+                body: { id: event.id, value },
+            })
+            return
+        }
+        case 'answer':
+            progress.line(`  ${event.id}: ${safe(event.value)} (${safe(event.by)})`)
+            return
+        case 'end':
+            return
+    }
+}
+
+function statusOf(end: EndEvent): number {
+    if ((end.left?.length ?? 0) > 0) return exitStatusOf.stuck
+    switch (end.result) {
+        case 'ok':
+            return 0
+        case 'warning':
+            return exitStatusOf.partial
+        case 'cancelled':
+            return exitStatusOf.refused
+        case 'rolled-back':
+            return exitStatusOf['rolled-back']
+        case 'failed':
+            return end.error === undefined ? 1 : (exitStatusOf[end.error.kind] ?? 1)
+    }
+}
+
+function summarise(cli: Cli, end: EndEvent): number {
+    const { output, terminal } = cli
+    const status = statusOf(end)
+    if (end.result === 'ok' || end.result === 'warning') {
+        const made = describeBackup(end)
+        const done =
+            end.result === 'ok'
+                ? output.colour('green', 'done')
+                : output.colour('yellow', 'done, with warnings')
+        output.line(made === undefined ? done : `${done}: ${made}`)
+        return status
+    }
+    if (end.error !== undefined) {
+        terminal.err(`proxsavectl: ${safe(end.error.message)}\n`)
+        if (end.error.hint !== undefined) terminal.err(`hint: ${safe(end.error.hint)}\n`)
+    } else terminal.err(`proxsavectl: ${end.result === 'cancelled' ? 'cancelled' : 'failed'}\n`)
+    if (end.left?.length) for (const left of end.left) terminal.err(`  left: ${safe(left)}\n`)
+    else terminal.err('What had been done was undone.\n')
+    return status
+}
+
+function describeBackup(end: EndEvent): string | undefined {
+    if (typeof end.backup === 'string') {
+        const parts = [`backup ${end.backup}`]
+        if (typeof end.target === 'string') parts.push(`on ${end.target}`)
+        if (typeof end.size === 'number') parts.push(showSize(end.size))
+        if (typeof end.entries === 'number') parts.push(count(end.entries, 'entry', 'entries'))
+        return parts.join(', ')
+    }
+    if (typeof end.removed === 'number') return `removed ${count(end.removed, 'backup')}`
+    return undefined
+}

@@ -1,0 +1,14 @@
+/** Paths and names of backups as the caller means them: relative ones belong to the caller's directory. */
+import { resolve } from 'node:path'
+import type { Cli } from './command.ts'
+
+export function absolute(cli: Cli, path: string): string {
+    return resolve(cli.terminal.cwd, path)
+}
+
+/** An id, a prefix and `latest` go to the daemon as they are; what looks like a path becomes an absolute one. */
+export function backupReference(cli: Cli, backup: string): string {
+    const looksLikePath =
+        backup.includes('/') || backup.endsWith('.tar') || cli.files.exists(absolute(cli, backup))
+    return looksLikePath && backup !== 'latest' ? absolute(cli, backup) : backup
+}

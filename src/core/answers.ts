@@ -1,0 +1,205 @@
+/** What the daemon answers: one schema a document, so that clients, routes and docs/openapi.yaml cannot disagree. */
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
+
+const Text = Type.String()
+const Count = Type.Integer({ minimum: 0 })
+const Time = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' })
+const may = <S extends TSchema>(schema: S) => Type.Optional(schema)
+
+export const FaultAnswer = Type.Object(
+    {
+        kind: Text,
+        message: Type.String({ description: 'a sentence that begins with "cannot"' }),
+        hint: may(Type.String({ description: 'what to do now' })),
+        facts: may(Type.Record(Text, Type.Union([Type.String(), Type.Number()]))),
+    },
+    { title: 'Fault' },
+)
+
+/** One archive on one target. What could not be read is listed too, with its `problem`. */
+export const BackupInfo = Type.Object(
+    {
+        id: Type.String({ description: 'empty when the archive cannot be read' }),
+        name: Type.String({ description: 'file name on the target' }),
+        target: Text,
+        host: Text,
+        hostId: Text,
+        created: Time,
+        sequence: Count,
+        size: Type.Integer({ minimum: 0, description: 'bytes of the file' }),
+        plainSize: Count,
+        entries: Count,
+        encrypted: Type.Boolean(),
+        signed: Type.Boolean({ description: 'carries a signature; verify tells whose' }),
+        pinned: Type.Boolean(),
+        own: Type.Boolean({ description: 'made by this host' }),
+        product: Text,
+        cluster: Type.Boolean(),
+        reason: Text,
+        job: may(Text),
+        note: may(Text),
+        path: may(Type.String({ description: 'absolute, when the target is a local directory' })),
+        verified: may(
+            Type.Object(
+                { time: Time, deep: Type.Boolean() },
+                { description: 'the last check that found it whole' },
+            ),
+        ),
+        problem: may(Type.String({ description: 'why it cannot be read, or what is odd about it' })),
+    },
+    { title: 'Backup' },
+)
+export type BackupInfo = Static<typeof BackupInfo>
+
+export const BackupList = Type.Object({ backups: Type.Array(BackupInfo) })
+export type BackupList = Static<typeof BackupList>
+
+/** One archive in full: its row and its manifest. */
+export const BackupDetail = Type.Object({
+    backup: BackupInfo,
+    manifest: Type.Record(Text, Type.Unknown(), { description: 'the manifest, as the archive has it' }),
+})
+export type BackupDetail = Static<typeof BackupDetail>
+
+export const ChangeInfo = Type.Object(
+    {
+        id: Text,
+        kind: Text,
+        summary: Text,
+        by: Text,
+        state: Text,
+        result: may(Text),
+        began: Time,
+        ended: may(Time),
+        warnings: Count,
+        error: may(FaultAnswer),
+        facts: Type.Record(Text, Type.Unknown()),
+    },
+    { title: 'Change' },
+)
+export type ChangeInfo = Static<typeof ChangeInfo>
+
+export const ChangeList = Type.Object({ changes: Type.Array(ChangeInfo) })
+export type ChangeList = Static<typeof ChangeList>
+
+export const StartedChange = Type.Object({
+    change: Type.String({ description: 'the id; follow its events' }),
+})
+export type StartedChange = Static<typeof StartedChange>
+
+export const JobInfo = Type.Object(
+    {
+        name: Text,
+        schedule: Text,
+        targets: Type.Array(Text),
+        categories: Type.Union([Type.Literal('all'), Type.Array(Text)]),
+        note: may(Text),
+        active: Type.Boolean({ description: 'its timer is waiting' }),
+        next: may(Time),
+        last: may(Type.Object({ change: Text, result: Text, time: Time })),
+    },
+    { title: 'Job' },
+)
+export type JobInfo = Static<typeof JobInfo>
+
+export const JobList = Type.Object({ jobs: Type.Array(JobInfo) })
+export type JobList = Static<typeof JobList>
+
+export const Status = Type.Object({
+    daemon: Type.Object({ version: Text, pid: Count, since: Time, root: Text }),
+    host: Type.Object({ id: may(Text), name: Text, product: Text }),
+    last: Type.Union([BackupInfo, Type.Null()]),
+    next: Type.Union([Type.Object({ job: Text, time: Time }), Type.Null()]),
+    guard: Type.Null({ description: 'an armed guard; null when there is none' }),
+    running: Type.Union([ChangeInfo, Type.Null()]),
+    unfinished: Type.Array(ChangeInfo),
+    deferred: Type.Array(Type.Unknown()),
+    warnings: Type.Array(Type.Object({ text: Text, hint: may(Text) })),
+    skipped: Type.Array(Type.String({ description: 'what another root leaves out, and why' })),
+})
+export type Status = Static<typeof Status>
+
+export const Check = Type.Object(
+    {
+        id: Text,
+        title: Text,
+        state: Type.Union([
+            Type.Literal('ok'),
+            Type.Literal('warning'),
+            Type.Literal('failed'),
+            Type.Literal('skipped'),
+        ]),
+        text: Text,
+        hint: may(Type.String({ description: 'how to mend it' })),
+    },
+    { title: 'Check' },
+)
+export type Check = Static<typeof Check>
+
+export const Doctor = Type.Object({ checks: Type.Array(Check) })
+export type Doctor = Static<typeof Doctor>
+
+export const KeyInfo = Type.Object(
+    {
+        recipient: Type.String({ description: 'the public string' }),
+        kind: Text,
+        comment: Text,
+        identity: Type.Union([Type.Literal('plain'), Type.Literal('protected'), Type.Literal('none')], {
+            description: 'whether its private identity lies on this host',
+        }),
+        sheetPrinted: may(Time),
+    },
+    { title: 'Recipient' },
+)
+export type KeyInfo = Static<typeof KeyInfo>
+
+export const Keys = Type.Object({
+    recipients: Type.Array(KeyInfo),
+    identities: Type.Array(
+        Type.Object({
+            path: Text,
+            protected: Type.Boolean(),
+            recipients: Type.Array(Text),
+            listed: Type.Boolean(),
+        }),
+    ),
+    plainIdentity: Type.Boolean({ description: 'an identity lies on the host in the plain' }),
+    unprinted: Type.Array(
+        Type.String({ description: 'recipients whose recovery sheet was not printed yet' }),
+    ),
+    signing: Type.Union([Type.Object({ fingerprint: Text, publicKey: Text }), Type.Null()]),
+})
+export type Keys = Static<typeof Keys>
+
+export const Sheet = Type.Object({
+    text: Text,
+    html: Text,
+    secret: Type.Boolean({ description: 'the private identity is on it' }),
+    protected: Type.Boolean({ description: 'a passphrase opens the identity, which travels in each backup' }),
+})
+export type Sheet = Static<typeof Sheet>
+
+export const SetupAnswer = Type.Object({
+    change: may(Type.String({ description: 'absent when there was nothing to do' })),
+    /** What the change will do, or why there is nothing. */
+    steps: Type.Array(Text),
+})
+export type SetupAnswer = Static<typeof SetupAnswer>
+
+export const PruneDecision = Type.Object({
+    target: Text,
+    name: Text,
+    id: may(Text),
+    created: may(Time),
+    size: Count,
+    verdict: Type.String({ description: 'keep, remove, pinned, foreign, suspect or unreadable' }),
+    why: Text,
+})
+export type PruneDecision = Static<typeof PruneDecision>
+
+export const PruneAnswer = Type.Object({
+    plan: Type.Array(PruneDecision),
+    blocked: Type.Array(Type.Object({ target: Text, why: Text, hint: Text })),
+    change: may(Type.String({ description: 'absent for a dry run and when there is nothing to remove' })),
+})
+export type PruneAnswer = Static<typeof PruneAnswer>

@@ -1,0 +1,84 @@
+/** Backups: listing, one in full, making one. */
+import { Type } from '@sinclair/typebox'
+import { BackupDetail, BackupList, StartedChange } from '../../core/answers.ts'
+import { asFault, Fault } from '../../core/errors.ts'
+import { listAll, locate, ownOnly, startBackup } from '../backups.ts'
+import type { Daemon } from '../daemon.ts'
+import { route } from '../route.ts'
+
+const Query = Type.Object(
+    {
+        target: Type.Optional(Type.String({ maxLength: 64 })),
+        all: Type.Optional(Type.Boolean({ description: 'those of other hosts too' })),
+    },
+    { additionalProperties: false },
+)
+
+const Order = Type.Object(
+    {
+        job: Type.Optional(Type.String({ maxLength: 64 })),
+        target: Type.Optional(Type.String({ maxLength: 64 })),
+        note: Type.Optional(Type.String({ maxLength: 1000, pattern: '^[^\\u0000-\\u001f\\u007f]*$' })),
+        pin: Type.Optional(Type.Boolean({ description: 'never remove it by prune' })),
+        reason: Type.Optional(Type.String({ pattern: '^[a-z][a-z-]{0,31}$' })),
+        wait: Type.Optional(Type.Boolean({ description: 'wait up to an hour while another change runs' })),
+    },
+    { additionalProperties: false },
+)
+
+export const backupRoutes = [
+    route({
+        method: 'GET',
+        path: '/v1/backups',
+        summary: 'the archives on the targets, newest first',
+        access: 'root',
+        query: Query,
+        answer: BackupList,
+        async handle({ query: { target, all } }, daemon) {
+            const { backups } = await listAll(daemon, target)
+            return { backups: all === true ? backups : ownOnly(backups) }
+        },
+    }),
+    route({
+        method: 'GET',
+        path: '/v1/backups/{id}',
+        summary: 'one archive in full: an id, the beginning of one, latest, or an absolute path',
+        access: 'root',
+        answer: BackupDetail,
+        async handle({ params }, daemon) {
+            const { backup, manifest } = await locate(daemon, params.id!)
+            return { backup, manifest }
+        },
+    }),
+    route({
+        method: 'POST',
+        path: '/v1/backups',
+        summary: 'start a backup; follow the events of its change',
+        access: 'root',
+        body: Order,
+        answer: Type.Intersect([StartedChange, Type.Object({ strict: Type.Boolean() })]),
+        async handle({ body, by, signal }, daemon) {
+            const { hook } = daemon.config.config.apt
+            if (body.reason === 'apt') refuseQuietly(daemon, hook)
+            try {
+                return { change: await startBackup(daemon, body, by, signal), strict: hook === 'strict' }
+            } catch (error) {
+                throw body.reason === 'apt' ? markStrict(error, hook) : error
+            }
+        },
+    }),
+]
+
+/** What apt need not hear about: the hook is off, or a change runs. */
+function refuseQuietly({ parts: { runner } }: Daemon, hook: 'on' | 'off' | 'strict'): void {
+    const quiet = { facts: { quiet: 1 } }
+    if (hook === 'off') throw new Fault('refused', 'cannot back up: the hook is off', quiet)
+    if (runner.running() !== undefined)
+        throw new Fault('conflict', 'cannot back up: a change is running', quiet)
+}
+
+function markStrict(error: unknown, hook: string): Fault {
+    const fault = asFault(error)
+    if (hook !== 'strict') return fault
+    return new Fault(fault.kind, fault.message, { hint: fault.hint, facts: { ...fault.facts, strict: 1 } })
+}

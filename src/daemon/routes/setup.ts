@@ -1,0 +1,38 @@
+/** Setting a host up: keys, target, schedule; what is there already stays. */
+import { Type } from '@sinclair/typebox'
+import { SetupAnswer } from '../../core/answers.ts'
+import { route } from '../route.ts'
+import { planSetup } from '../setup.ts'
+import { startChange, untilIdle } from '../backups.ts'
+
+const Order = Type.Object(
+    {
+        adopt: Type.Optional(Type.String({ maxLength: 64, description: 'a host id, or new' })),
+        keys: Type.Optional(Type.Boolean({ description: 'make an identity when there is no recipient' })),
+        passphrase: Type.Optional(Type.String({ minLength: 8, maxLength: 1024 })),
+        recipients: Type.Optional(Type.Array(Type.String({ maxLength: 8192 }), { maxItems: 32 })),
+        configure: Type.Optional(
+            Type.Boolean({ description: 'write a target and a job when there is none' }),
+        ),
+        targetPath: Type.Optional(Type.String({ pattern: '^/[^\\u0000-\\u001f\\u007f]*$', maxLength: 4096 })),
+        schedule: Type.Optional(Type.String({ maxLength: 200 })),
+    },
+    { additionalProperties: false },
+)
+
+export const setupRoutes = [
+    route({
+        method: 'POST',
+        path: '/v1/setup',
+        summary: 'keys, target and schedule; starts a change unless there is nothing to do',
+        access: 'root',
+        body: Order,
+        answer: SetupAnswer,
+        async handle({ body, by, signal }, daemon) {
+            await untilIdle(daemon, false, signal)
+            const { plan, steps } = await planSetup(daemon, body, by)
+            if (plan === undefined) return { steps }
+            return { steps, ...(await startChange(daemon, signal, () => plan)) }
+        },
+    }),
+]

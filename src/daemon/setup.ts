@@ -1,0 +1,90 @@
+/** Plans a setup from what the host has and what the person chose; nothing is planned twice. */
+import { Fault } from '../core/errors.ts'
+import type { Plan, PlannedTask } from '../engine/change.ts'
+import { newHostId, parseHostId } from '../keys/host-identity.ts'
+import { listKeys, planGenerate } from '../keys/identity.ts'
+import { planAddRecipient } from '../keys/recipients.ts'
+import { checkCalendar } from '../schedule/calendar.ts'
+import { readSetupFile, setupText } from '../setup/config-file.ts'
+import { hostOf, listAll } from './backups.ts'
+import type { Daemon } from './daemon.ts'
+import { keepSecret } from './secrets.ts'
+
+export interface SetupOrder {
+    adopt?: string
+    keys?: boolean
+    passphrase?: string
+    recipients?: string[]
+    configure?: boolean
+    targetPath?: string
+    schedule?: string
+}
+
+export async function planSetup(
+    daemon: Daemon,
+    order: SetupOrder,
+    by: string,
+): Promise<{ plan: Plan | undefined; steps: string[] }> {
+    const tasks = [
+        ...(order.adopt === undefined ? [] : [await adopt(daemon, order.adopt)]),
+        ...(await keyTasks(daemon, order, by)),
+        ...(await configTasks(daemon, order)),
+    ].map((task, at) => ({ ...task, id: `setup-${at + 1}` }))
+    const steps = tasks.map(task => task.title)
+    if (tasks.length === 0)
+        return { plan: undefined, steps: ['nothing to do: keys, target and schedule are there'] }
+    return { plan: { kind: 'setup', summary: 'setup of this host', by, tasks }, steps }
+}
+
+type Step = Omit<PlannedTask, 'id'>
+
+async function adopt(daemon: Daemon, wanted: string): Promise<Step> {
+    const hostId = wanted === 'new' ? newHostId(daemon.parts.random) : parseHostId(wanted)
+    const { backups } = await listAll(daemon)
+    const theirs = backups.filter(backup => backup.hostId === hostId)
+    if (wanted !== 'new' && theirs.length === 0 && hostId !== hostOf(daemon).id)
+        throw new Fault('failed', `cannot adopt ${hostId}: no target has an archive of that host`, {
+            hint: 'proxsavectl list --all-hosts --json shows the ids; the sheet has it too',
+        })
+    const sequence = Math.max(0, ...theirs.map(backup => backup.sequence))
+    const title =
+        wanted === 'new' ? `begin with the new host id ${hostId}` : `take over the archives of ${hostId}`
+    return { kind: 'setup.adopt', title, params: { hostId, sequence } }
+}
+
+async function keyTasks(daemon: Daemon, order: SetupOrder, by: string): Promise<Step[]> {
+    const keys = await listKeys(daemon.keys)
+    const present = new Set(keys.recipients.map(({ recipient }) => recipient))
+    const steps: Step[] = []
+    for (const line of order.recipients ?? []) {
+        if ([...present].some(recipient => line.trim().startsWith(recipient))) continue
+        steps.push(...stepsOf(planAddRecipient(daemon.keys, by, line)))
+    }
+    const wanted = order.keys === true && daemon.config.config.backup.encryption !== 'none'
+    if (!wanted || present.size > 0 || steps.length > 0) return steps
+    // An identity that somebody put here by hand is used, not replaced.
+    const known = keys.identities.flatMap(({ recipients }) => recipients)
+    if (known.length > 0)
+        return known.flatMap(recipient => stepsOf(planAddRecipient(daemon.keys, by, recipient)))
+    const passphrase = order.passphrase === undefined ? undefined : keepSecret(daemon, order.passphrase)
+    return stepsOf(planGenerate(daemon.keys, by, { comment: daemon.product().hostname, passphrase }))
+}
+
+function stepsOf(plan: Plan): Step[] {
+    return plan.tasks.map(({ kind, title, params }) => ({ kind, title, params }))
+}
+
+async function configTasks(daemon: Daemon, order: SetupOrder): Promise<Step[]> {
+    if (order.configure !== true) return []
+    const config = daemon.usableConfig()
+    if (order.schedule !== undefined) {
+        const calendar = await checkCalendar(daemon.parts.exec, order.schedule)
+        if (calendar.ok === false)
+            throw new Fault('usage', `cannot schedule: ${calendar.why}`, { hint: 'see systemd.time(7)' })
+    }
+    const text = setupText(config, order, readSetupFile(daemon.parts.root))
+    if (text === undefined) return []
+    const parts = [config.targetsBuiltIn ? 'a target' : '', config.jobs.length === 0 ? 'a daily job' : '']
+    const title = `write ${parts.filter(part => part !== '').join(' and ')} into conf.d/10-setup.toml`
+    return [{ kind: 'setup.write-config', title, params: { text } }]
+}

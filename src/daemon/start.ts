@@ -1,0 +1,305 @@
+/** proxsaved: puts the daemon together, and the order in which it starts and stops. */
+import { randomBytes } from 'node:crypto'
+import { dirname, isAbsolute, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { archiveDiscard, archiveWrite } from '../backup/write-task.ts'
+import { asFault, Fault } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import { TaskKinds } from '../engine/kinds.ts'
+import { lockState } from '../engine/lock.ts'
+import { Runner } from '../engine/runner.ts'
+import { Store } from '../engine/store.ts'
+import { systemClock } from '../host/clock.ts'
+import { realDisk } from '../host/disk.ts'
+import { exec } from '../host/exec.ts'
+import { type Notifier, notifierOf } from '../host/notify.ts'
+import { DbusSystemd } from '../host/systemd.ts'
+import { withTimers } from '../host/timer.ts'
+import { watchDirectory } from '../host/watch.ts'
+import { workerRunner } from '../host/worker.ts'
+import { adoptHost, loadHost } from '../keys/host-identity.ts'
+import { registerKeyTasks } from '../keys/index.ts'
+import { keyPaths } from '../keys/paths.ts'
+import { readSchedule } from '../schedule/apply.ts'
+import { registerSetupTasks } from '../setup/index.ts'
+import { archiveRemove, targetPublish } from '../targets/tasks.ts'
+import { Daemon } from './daemon.ts'
+import { type Log, logTo } from './log.ts'
+import { Router } from './router.ts'
+import { routes } from './routes/index.ts'
+import { listen } from './server.ts'
+import { skippedHere } from './status.ts'
+import { waitForLock, workerLock } from './worker.ts'
+
+export interface DaemonOptions {
+    version: string
+    /** How this program is started again as another role. */
+    command: [string, ...string[]]
+}
+
+const help = `Usage: proxsaved [--root DIR] [--state DIR] [--socket PATH]
+
+The daemon of proxsave: serves proxsavectl, runs backups and restores.
+
+  --root DIR     serve the tree DIR as if it were / (default /)
+  --state DIR    keys, journal, cache (default /var/lib/proxsave below the root)
+  --socket PATH  where to listen (default /run/proxsave/proxsave.sock below the root)
+  --version      print the version
+  --help         show this
+
+SIGHUP reads the configuration again, SIGTERM stops cleanly.
+
+Exit status:
+  0  stopped as asked
+  1  cannot serve
+  2  wrong usage
+  8  another daemon serves this state directory or socket
+
+Example:
+  proxsaved --root /mnt --state /tmp/state --socket /tmp/proxsave.sock
+`
+
+export async function runDaemon(args: readonly string[], options: DaemonOptions): Promise<number> {
+    const log = logTo(text => void process.stderr.write(text), process.env.JOURNAL_STREAM !== undefined)
+    try {
+        const places = readArguments(args)
+        if (places === undefined) {
+            process.stdout.write(help)
+            return 0
+        }
+        return await serve(places, options, log)
+    } catch (error) {
+        const fault = asFault(error)
+        process.stderr.write(`proxsaved: ${fault.message}\n`)
+        if (fault.hint !== undefined) process.stderr.write(`hint: ${fault.hint}\n`)
+        return fault.exitStatus
+    }
+}
+
+interface Places {
+    root: string
+    state: string
+    socket: string
+}
+
+function readArguments(args: readonly string[]): Places | undefined {
+    let values: { root?: string; state?: string; socket?: string; help?: boolean }
+    try {
+        values = parseArgs({
+            args: [...args],
+            options: {
+                root: { type: 'string' },
+                state: { type: 'string' },
+                socket: { type: 'string' },
+                help: { type: 'boolean', short: 'h' },
+            },
+        }).values
+    } catch (error) {
+        const why = error instanceof Error ? error.message.split('\n')[0] : String(error)
+        throw new Fault('usage', `cannot understand the command line: ${why}`, {
+            hint: 'see proxsaved --help',
+        })
+    }
+    if (values.help === true) return undefined
+    const root = absolute(values.root ?? '/')
+    return {
+        root,
+        state: absolute(values.state ?? join(root, 'var/lib/proxsave')),
+        socket: absolute(values.socket ?? join(root, 'run/proxsave/proxsave.sock')),
+    }
+}
+
+function absolute(path: string): string {
+    const full = isAbsolute(path) ? path : join(process.cwd(), path)
+    return full.length > 1 ? full.replace(/\/+$/, '') || '/' : full
+}
+
+/** Serves until it is told to stop. */
+async function serve({ root, state, socket }: Places, options: DaemonOptions, log: Log): Promise<number> {
+    process.umask(0o077)
+    const disk = realDisk()
+    const lock = lockState(disk, state)
+    const notifier = notifierOf(process.env)
+    // Nothing that is asked for here is a reason to end the only process that can finish a change.
+    process.on('unhandledRejection', error => log.error(`unexpected: ${asFault(error).message}`))
+    process.on('SIGPIPE', () => undefined)
+
+    const daemon = assemble({ root, state }, options, log)
+    const server = await listen({
+        path: socket,
+        router: new Router(routes),
+        daemon,
+        log,
+        uid: process.getuid?.() ?? 0,
+    })
+    notifier.ready('ready')
+    log.notice(`proxsaved ${options.version} serves ${root} at ${socket}, state in ${state}`)
+    for (const text of skippedHere(daemon)) log.info(`skipped: ${text}`)
+
+    const stopped = Promise.withResolvers<void>()
+    const pulse = beat(notifier)
+    const stop = listenToSignals(daemon, notifier, stopped.resolve)
+    const watch = watchDirectory(
+        daemon.keys.config,
+        1,
+        () => void reload(daemon, notifier),
+        error => log.warning(`cannot watch ${daemon.keys.config}: ${asFault(error).message}`),
+    )
+    const restart = watchForRestart(daemon, join(dirname(socket), 'restart-when-idle'), stopped.resolve)
+    await recover(daemon)
+    await followSchedule(daemon)
+
+    await stopped.promise
+    notifier.stopping('stopping')
+    stop()
+    clearInterval(restart)
+    await Promise.race([daemon.parts.runner.stop(), Bun.sleep(limits.stopMs)])
+    await server.close()
+    await watch.close()
+    daemon.parts.systemd?.close()
+    clearInterval(pulse)
+    lock.release()
+    log.notice('stopped')
+    return 0
+}
+
+function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOptions, log: Log): Daemon {
+    const disk = realDisk()
+    const random = (bytes: number) => new Uint8Array(randomBytes(bytes))
+    const clock = systemClock
+    const kinds = new TaskKinds()
+    const store = new Store(disk, state)
+    const runner = new Runner({
+        store,
+        kinds,
+        clock: withTimers(clock),
+        random,
+        workersGone: async () => {
+            const gone = await waitForLock(workerLock(state), limits.workerSilenceMs)
+            if (gone === undefined)
+                throw new Fault('conflict', 'cannot recover: a worker of an earlier daemon does not end', {
+                    hint: `fuser -v ${workerLock(state)} names it`,
+                })
+            gone.release()
+        },
+    })
+    const [program, ...args] = options.command
+    const runWorker = workerRunner({ argv: [program, ...args, 'worker'], state })
+    const live = root === '/' && disk.exists('/run/systemd/system')
+    const daemon = new Daemon({
+        version: options.version,
+        root,
+        state,
+        log,
+        clock,
+        random,
+        disk,
+        store,
+        runner,
+        runWorker,
+        exec,
+        systemd: live ? new DbusSystemd() : undefined,
+    })
+    kinds
+        .register(archiveWrite(runWorker, disk))
+        .register(archiveDiscard(disk))
+        .register(targetPublish(name => daemon.target(name)))
+        .register(archiveRemove(name => daemon.target(name)))
+    registerKeyTasks(kinds, {
+        paths: keyPaths(root, state),
+        random,
+        nowMs: () => clock.nowMs(),
+        passphrase: reference => daemon.secrets.get(reference),
+    })
+    registerSetupTasks(kinds, {
+        root,
+        ids: {
+            current: () => loadHost(state, root, random).id,
+            adopt: (hostId, sequence) => void adoptHost(state, root, hostId, sequence),
+        },
+        follow: async () => (await daemon.reload()).problems,
+    })
+    return daemon
+}
+
+/** First of all: what a crash interrupted is finished, and what it left in the spools is swept. */
+async function recover(daemon: Daemon): Promise<void> {
+    const { runner, log } = daemon.parts
+    try {
+        for (const end of await runner.recover()) {
+            const text = `change ${end.change} was interrupted and is finished now: ${end.result}`
+            if (end.left?.length) log.error(`${text}; left: ${end.left.join('; ')}`)
+            else log.warning(text)
+        }
+        for (const target of daemon.targets().values())
+            for (const name of await target.sweep())
+                log.warning(`removed the unfinished ${name} from ${target.place}`)
+    } catch (error) {
+        log.error(asFault(error).message)
+    }
+}
+
+/** systemd is only asked to read its units again when its timers are not those of the configuration. */
+async function followSchedule(daemon: Daemon): Promise<void> {
+    const { systemd, log } = daemon.parts
+    if (daemon.config.fault !== undefined) {
+        log.warning(daemon.config.fault.message)
+        return
+    }
+    if (systemd === undefined) return
+    try {
+        const jobs = await readSchedule(daemon.config.config, systemd)
+        if (jobs.some(job => !job.active)) await daemon.reload()
+    } catch (error) {
+        log.warning(asFault(error).message)
+    }
+}
+
+async function reload(daemon: Daemon, notifier: Notifier): Promise<void> {
+    notifier.reloading()
+    try {
+        await daemon.reload()
+        daemon.parts.log.info('configuration read again')
+    } catch (error) {
+        daemon.parts.log.error(asFault(error).message)
+    } finally {
+        notifier.ready('ready')
+    }
+}
+
+function beat(notifier: Notifier): ReturnType<typeof setInterval> {
+    const everyMs = notifier.watchdogMs === undefined ? 60_000 : Math.max(100, notifier.watchdogMs / 3)
+    return setInterval(() => notifier.alive(), everyMs)
+}
+
+/** The returned function takes the handlers off again. A second SIGTERM does not wait for an undo. */
+function listenToSignals(daemon: Daemon, notifier: Notifier, stop: () => void): () => void {
+    let asked = 0
+    const onTerm = () => {
+        if (asked++ === 0) stop()
+        else process.exit(1)
+    }
+    const onHup = () => void reload(daemon, notifier)
+    process.on('SIGTERM', onTerm)
+    process.on('SIGINT', onTerm)
+    process.on('SIGHUP', onHup)
+    return () => void process.off('SIGHUP', onHup)
+}
+
+/** How often (ms) to look whether the package was upgraded and nothing runs. */
+const lookMs = 2_000
+
+/** An upgrade leaves a mark instead of a restart: the service manager starts the new program once nothing runs. */
+function watchForRestart(daemon: Daemon, mark: string, stop: () => void): ReturnType<typeof setInterval> {
+    const { disk, runner, log } = daemon.parts
+    return setInterval(() => {
+        try {
+            if (!disk.exists(mark) || runner.running() !== undefined || runner.unfinished().length > 0) return
+            disk.remove(mark)
+            log.notice('restarting with the new program')
+            stop()
+        } catch (error) {
+            log.warning(`cannot restart: ${asFault(error).message}`)
+        }
+    }, lookMs)
+}

@@ -1,0 +1,169 @@
+/** Answers whether all is well: what runs, what comes next, and what somebody should do something about. */
+import type { BackupInfo, ChangeInfo, JobInfo, Status } from '../core/answers.ts'
+import { asFault } from '../core/errors.ts'
+import { showAge } from '../core/units.ts'
+import type { ChangeSummary } from '../engine/change.ts'
+import { listKeys } from '../keys/identity.ts'
+import { readSchedule } from '../schedule/apply.ts'
+import { hostOf, listAll } from './backups.ts'
+import type { Daemon } from './daemon.ts'
+
+type Warning = Status['warnings'][number]
+
+export async function readStatus(daemon: Daemon): Promise<Status> {
+    const { version, root, runner, clock } = daemon.parts
+    const warnings: Warning[] = []
+    const host = attempt(warnings, () => hostOf(daemon))
+    const product = attempt(warnings, () => daemon.product())
+    const { backups, targets } = await listAll(daemon)
+    const last = backups.find(backup => backup.own && backup.id !== '') ?? null
+    const jobs = await readJobs(daemon).catch(error => {
+        warnings.push(warningOf(error))
+        return []
+    })
+
+    const { fault } = daemon.config
+    if (fault !== undefined) warnings.push(warningOf(fault))
+    for (const { problem } of targets) if (problem !== undefined) warnings.push(warningOf(problem))
+    if (host?.cloned)
+        warnings.push({
+            text: `this machine looks like a copy of another one (${host.differs.join(', ')} changed): prune is refused`,
+            hint: `proxsavectl setup --adopt ${host.id} goes on with its archives, setup --adopt new begins anew`,
+        })
+    warnings.push(...(await keyWarnings(daemon)))
+    warnings.push(...backupWarnings(daemon, last, jobs, clock.nowMs()))
+
+    const next = jobs
+        .filter(job => job.next !== undefined)
+        .sort((a, b) => Date.parse(a.next!) - Date.parse(b.next!))[0]
+    const running = runner.running()?.summary
+    return {
+        daemon: { version, pid: process.pid, since: daemon.since, root },
+        host: { id: host?.id, name: product?.hostname ?? '', product: product?.kind ?? 'debian' },
+        last,
+        next: next === undefined ? null : { job: next.name, time: next.next! },
+        guard: null,
+        running: running === undefined ? null : changeInfo(running),
+        unfinished: runner.unfinished().map(changeInfo),
+        deferred: [],
+        warnings,
+        skipped: skippedHere(daemon),
+    }
+}
+
+/** What another root leaves out, and why. */
+export function skippedHere({ parts: { root } }: Daemon): string[] {
+    if (root === '/') return []
+    return [
+        `timers: jobs are not scheduled while ${root} is served instead of /`,
+        `commands: their output is not captured, because it would be that of the running host`,
+    ]
+}
+
+export function changeInfo(change: ChangeSummary): ChangeInfo {
+    return change
+}
+
+/** A day later than it should have come, a backup is worth a word. */
+const graceMs = 26 * 3_600_000
+
+function backupWarnings(
+    daemon: Daemon,
+    last: BackupInfo | null,
+    jobs: readonly JobInfo[],
+    nowMs: number,
+): Warning[] {
+    const { config } = daemon.config
+    const warnings: Warning[] = []
+    if (daemon.parts.systemd !== undefined) {
+        if (config.jobs.length === 0)
+            warnings.push({ text: 'no backup is scheduled', hint: 'proxsavectl setup makes a daily job' })
+        for (const job of jobs)
+            if (!job.active)
+                warnings.push({
+                    text: `the timer of the job ${job.name} is not active`,
+                    hint: 'proxsavectl doctor tells more; systemctl reload proxsave starts it',
+                })
+    }
+    if (last === null && config.jobs.length > 0)
+        warnings.push({ text: 'there is no backup of this host yet', hint: 'proxsavectl backup' })
+    const daily = jobs.some(job => job.last !== undefined && job.next !== undefined)
+    if (last !== null && daily && nowMs - Date.parse(last.created) > graceMs) {
+        const overdue = jobs.every(
+            job => job.last === undefined || nowMs - Date.parse(job.last.time) < graceMs,
+        )
+        if (overdue)
+            warnings.push({
+                text: `the last backup is ${showAge(Date.parse(last.created), nowMs)}, although a job ran since`,
+                hint: 'proxsavectl history tells what became of it',
+            })
+    }
+    return warnings
+}
+
+async function keyWarnings(daemon: Daemon): Promise<Warning[]> {
+    const { encryption } = daemon.config.config.backup
+    try {
+        const keys = await listKeys(daemon.keys)
+        if (keys.recipients.length === 0 && encryption !== 'none')
+            return [
+                { text: 'no recipient to encrypt backups for: backups refuse', hint: 'proxsavectl setup' },
+            ]
+        const warnings: Warning[] = []
+        if (keys.unprinted.length > 0)
+            warnings.push({
+                text: 'the recovery sheet was not printed: without this host nobody could open its backups',
+                hint: 'proxsavectl keys sheet',
+            })
+        if (keys.plainIdentity)
+            warnings.push({
+                text: 'the private identity is still on this host: whoever reads the host reads its backups',
+                hint:
+                    keys.unprinted.length > 0
+                        ? 'print it with proxsavectl keys sheet, then proxsavectl keys remove --identity'
+                        : 'proxsavectl keys remove --identity',
+            })
+        return warnings
+    } catch (error) {
+        return [warningOf(error)]
+    }
+}
+
+/** The jobs of the configuration with what systemd and history know of them. */
+export async function readJobs(daemon: Daemon): Promise<JobInfo[]> {
+    const { systemd, store } = daemon.parts
+    const { config } = daemon.config
+    if (config.jobs.length === 0) return []
+    const scheduled = systemd === undefined ? [] : await readSchedule(config, systemd)
+    const changes = store.list().filter(change => change.kind === 'backup' && change.state === 'done')
+    return config.jobs.map(job => {
+        const timer = scheduled.find(({ job: name }) => name === job.name)
+        const last = changes.find(change => change.facts.job === job.name)
+        return {
+            name: job.name,
+            schedule: job.schedule,
+            targets: job.targets,
+            categories: job.categories ?? config.backup.categories,
+            ...(job.note === undefined ? {} : { note: job.note }),
+            active: timer?.active === true,
+            ...(timer?.nextMs === undefined ? {} : { next: new Date(timer.nextMs).toISOString() }),
+            ...(last === undefined
+                ? {}
+                : { last: { change: last.id, result: last.result ?? '', time: last.ended ?? last.began } }),
+        }
+    })
+}
+
+function attempt<T>(warnings: Warning[], read: () => T): T | undefined {
+    try {
+        return read()
+    } catch (error) {
+        warnings.push(warningOf(error))
+        return undefined
+    }
+}
+
+function warningOf(error: unknown): Warning {
+    const { message, hint } = asFault(error)
+    return hint === undefined ? { text: message } : { text: message, hint }
+}
