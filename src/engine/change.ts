@@ -16,7 +16,10 @@ export interface PlannedTask {
      * `rolled-back` makes that the result of the change: the guard fired, and what is not guarded stays.
      */
     optional?: boolean
-    /** Optional tasks of one group stand or fall together: when one fails, the done ones are undone and the rest skipped. */
+    /**
+     * Optional tasks of one group stand or fall together: when one fails, the done ones are undone and the rest
+     * skipped. They follow each other in the plan.
+     */
     group?: string
 }
 

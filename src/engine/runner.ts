@@ -299,7 +299,17 @@ export class Runner {
 
     #checkPlan(plan: Plan): void {
         const ids = new Set<string>()
-        for (const task of plan.tasks) {
+        const groups = new Set<string>()
+        for (const [index, task] of plan.tasks.entries()) {
+            const { group } = task
+            if (group !== undefined && group !== plan.tasks[index - 1]?.group) {
+                // A group that is undone must not reach behind what other tasks did since.
+                if (groups.has(group))
+                    throw new Error(`the tasks of the group ${group} do not stand together`)
+                groups.add(group)
+            }
+            if (group !== undefined && !task.optional)
+                throw new Error(`${task.id} is in a group and not optional`)
             if (!taskIdShape.test(task.id) || ids.has(task.id))
                 throw new Error(`bad or double task id ${task.id}`)
             ids.add(task.id)

@@ -44,10 +44,8 @@ export class SimDisk {
     disk: Disk
     /** Mutating calls so far since the last `inject`. */
     calls = 0
-    /** Calls that `sabotage` left out, so that a test of the test knows it hit something. */
-    sabotaged = 0
     /** Leaves out calls, to see a test fail. */
-    sabotage: ((call: string, path: string) => boolean) | undefined
+    sabotage: ((call: string, path: string, bytes?: Uint8Array) => boolean) | undefined
     #root = new Directory()
     #names: NameChange[] = []
     #handles = new Map<number, { file: File; path: string }>()
@@ -167,8 +165,8 @@ export class SimDisk {
                     file.seen = written(file.seen, entry)
                     file.unsynced.push(entry)
                 }
-                if (!this.#step('write', path, () => write(this.#random.int(bytes.length + 1))))
-                    return bytes.length
+                const part = () => write(this.#random.int(bytes.length + 1))
+                if (!this.#step('write', path, part, bytes)) return bytes.length
                 const count = this.#random.chance(0.05) ? 1 + this.#random.int(bytes.length) : bytes.length
                 write(count)
                 return count
@@ -263,7 +261,7 @@ export class SimDisk {
     }
 
     /** Counts a mutating call and fails it when it is its turn; `part` is what it had done by then. */
-    #step(call: string, path: string, part?: () => void): boolean {
+    #step(call: string, path: string, part?: () => void, bytes?: Uint8Array): boolean {
         this.#alive()
         this.calls++
         const injection = this.#injection
@@ -283,11 +281,7 @@ export class SimDisk {
                 throw osError(injection.what, `${call} ${path}`)
             }
         }
-        if (this.sabotage?.(call, path)) {
-            this.sabotaged++
-            return false
-        }
-        return true
+        return !this.sabotage?.(call, path, bytes)
     }
 
     #alive(): void {

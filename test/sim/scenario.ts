@@ -20,7 +20,9 @@ export interface Faults {
 
 export interface Sabotage {
     /** Leaves out disk calls, to see the checker find it. */
-    calls?: (call: string, path: string) => boolean
+    calls?: (call: string, path: string, bytes?: Uint8Array) => boolean
+    /** Plays only faults of this kind. */
+    only?: (faults: Faults) => boolean
 }
 
 /** Runs the history of this seed with these faults; throws what the checker finds. Resolves to the number of calls. */

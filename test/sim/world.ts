@@ -35,6 +35,7 @@ export function randomPlan(random: Random, old: Files): Plan {
     const mood = random.pick(['calm', 'wild'])
     const wild = (probability: number) => mood === 'wild' && random.chance(probability)
     const pivotAt = random.chance(0.3) ? random.int(count) : -1
+    const groupAt = random.int(count)
     const tasks = Array.from({ length: count }, (_, number): PlannedTask => {
         const files: Files = {}
         const final = wild(0.1)
@@ -49,16 +50,17 @@ export function randomPlan(random: Random, old: Files): Plan {
             cancels: wild(0.05),
             warns: random.chance(0.1),
         }
-        const optional = number !== pivotAt && random.chance(0.25)
+        const optional = number !== pivotAt && random.chance(0.4)
         return {
             id: `t${number + 1}`,
             kind: final ? 'sim.final' : 'sim.write',
             title: `step ${number + 1}`,
             params: step,
             ...(optional ? { optional } : {}),
-            ...(optional && random.chance(0.4) ? { group: 'g' } : {}),
         }
     })
+    // Optional tasks next to each other, sometimes as a group.
+    for (let at = groupAt; mood === 'wild' && tasks[at]?.optional; at++) tasks[at]!.group = 'g'
     return {
         kind: 'sim',
         summary: 'a simulated change',
