@@ -5,6 +5,7 @@
  * a run. It is a cache: a frame's hash is checked before it is used, and anything odd means that it is not used.
  */
 import { deserialize, serialize } from 'bun:jsc'
+import { randomBytes } from 'node:crypto'
 import { limits } from '../core/limits.ts'
 import { readSmallFile, replaceFile } from '../host/atomic.ts'
 import { DataFile, discardFile, makePrivateDirectory } from '../host/data-file.ts'
@@ -27,12 +28,14 @@ export interface CachedUnit {
     offsets: number[]
     /** When the run that really read it began, ns since the epoch: what changed later, or just before, is read again. */
     readNs: bigint
-    /** SHA-256 keys of a large file's pieces, in hexadecimal, one for each frame but the first. */
+    /** Keys of a large file's pieces (`pieceKey`), one for each frame but the first. */
     pieces?: string[]
 }
 
 interface Stored {
-    version: 1
+    version: 2
+    /** Two secret seeds for the keys of pieces. */
+    seeds: [bigint, bigint]
     dataSize: number
     units: Map<string, CachedUnit>
 }
@@ -44,6 +47,7 @@ export class FrameCache {
     readonly #directory: string
     readonly #data: DataFile
     readonly #before: Map<string, CachedUnit>
+    readonly #seeds: [bigint, bigint]
     readonly #pieces = new Map<string, CachedFrame>()
     readonly #now = new Map<string, CachedUnit>()
     #end: number
@@ -59,12 +63,14 @@ export class FrameCache {
         const stored = readIndexFile(`${directory}/index`)
         if (stored === undefined || stored.dataSize > size) {
             this.#data.truncate(0)
+            this.#seeds = [randomSeed(), randomSeed()]
             this.#before = new Map()
             this.#end = 0
             return
         }
         // What an interrupted run appended behind the last index is garbage.
         if (size > stored.dataSize) this.#data.truncate(stored.dataSize)
+        this.#seeds = stored.seeds
         this.#before = stored.units
         this.#end = stored.dataSize
         for (const unit of stored.units.values())
@@ -79,6 +85,15 @@ export class FrameCache {
         const unit = this.#before.get(signature)
         if (unit === undefined || newestNs >= unit.readNs - TICK_NS) return undefined
         return unit
+    }
+
+    /**
+     * Names a piece by its content: 128 bits of xxHash3, ten times faster than SHA-256. Its seeds are secret, so nobody
+     * can make two pieces that have the same name.
+     */
+    pieceKey(piece: Uint8Array): string {
+        const [a, b] = this.#seeds
+        return `${Bun.hash.xxHash3(piece, a)}.${Bun.hash.xxHash3(piece, b)}`
     }
 
     /** A piece of a large file with this content, from this run or the last. */
@@ -131,7 +146,7 @@ export class FrameCache {
         let live = 0
         for (const unit of this.#now.values()) for (const frame of unit.frames) live += frame.stored
         if (live * 2 < this.#end) this.#compact()
-        const stored: Stored = { version: 1, dataSize: this.#end, units: this.#now }
+        const stored: Stored = { version: 2, seeds: this.#seeds, dataSize: this.#end, units: this.#now }
         const body = new Uint8Array(serialize(stored))
         const file = Buffer.alloc(8 + body.length)
         file.writeBigUInt64LE(Bun.hash.xxHash3(body) as bigint)
@@ -167,6 +182,8 @@ export class FrameCache {
     }
 }
 
+const randomSeed = () => new DataView(Uint8Array.from(randomBytes(8)).buffer).getBigUint64(0)
+
 function readIndexFile(path: string): Stored | undefined {
     try {
         const bytes = readSmallFile(path, limits.indexBytes)
@@ -175,7 +192,7 @@ function readIndexFile(path: string): Stored | undefined {
         const body = file.subarray(8)
         if (file.readBigUInt64LE(0) !== Bun.hash.xxHash3(body)) return undefined
         const stored = deserialize(Uint8Array.from(body).buffer) as Stored
-        return stored.version === 1 ? stored : undefined
+        return stored.version === 2 ? stored : undefined
     } catch {
         // No cache, or one of another version: everything is read.
         return undefined

@@ -6,7 +6,6 @@ import { limits } from '../core/limits.ts'
 import type { IndexEntry } from '../format/index.ts'
 import { BLOCK, type ByteString, padding } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
-import { sha256 } from '../host/libcrypto.ts'
 import { failure, showPath, type Tree } from '../host/tree.ts'
 import { type Collected, type CollectedEntry, missingOf } from './collect.ts'
 import { GroupBuffer, LargeFile, mayBeSparse, type Names, type Packed, Packer } from './pack.ts'
@@ -31,9 +30,9 @@ export interface Emitted {
 }
 
 /** A group ends where the hash of a path says so, so that one new file does not shift the groups behind it … */
-const CUT_MASK = 7
-/** … but not before this much tar, and at the latest at the size from which files stand alone. */
-const CUT_FROM = limits.frameBytes / 2
+const CUT_MASK = 3
+/** … but not before this much tar, and at the latest before it outgrows a frame. */
+const CUT_FROM = (limits.frameBytes * 3) / 4
 
 export class Emitter {
     readonly #o: EmitOptions
@@ -77,11 +76,12 @@ export class Emitter {
                 await this.#large(entry)
                 continue
             }
-            group.push(entry)
             const stored = entry.type === 'file' ? (entry.content?.length ?? entry.stat.size) : 0
-            size += 3 * BLOCK + stored + padding(stored)
-            const cut = size >= CUT_FROM && (Bun.hash.xxHash32(entry.path) & CUT_MASK) === 0
-            if (cut || size >= limits.bigFileBytes) await flush()
+            const room = 3 * BLOCK + stored + padding(stored)
+            if (size + room > limits.frameBytes) await flush()
+            group.push(entry)
+            size += room
+            if (size >= CUT_FROM && (Bun.hash.xxHash32(entry.path) & CUT_MASK) === 0) await flush()
         }
         await flush()
     }
@@ -344,7 +344,7 @@ export class Emitter {
                 if (this.#o.signal?.aborted)
                     throw new Fault('refused', 'cannot finish the backup: it was stopped')
                 const n = unit.pieces!.length + 1
-                const key = cache === undefined ? '' : Buffer.from(sha256(piece)).toString('hex')
+                const key = cache?.pieceKey(piece) ?? ''
                 unit.pieces!.push(key)
                 const known = cache?.findPiece(key)
                 const stored =
@@ -356,7 +356,7 @@ export class Emitter {
                     this.#frames++
                     this.#reused++
                 }
-                this.#o.progress(this.#bytes + Math.min(n * limits.bigFileBytes, entry.stat.size))
+                this.#o.progress(this.#bytes + Math.min(n * limits.frameBytes, entry.stat.size))
             }
         } finally {
             finished = file.finish()
@@ -425,7 +425,7 @@ export class Emitter {
 const standsAlone = (entry: CollectedEntry): boolean =>
     entry.type === 'file' &&
     entry.content === undefined &&
-    (entry.copy !== undefined || entry.stat.size > limits.bigFileBytes || mayBeSparse(entry.stat))
+    (entry.copy !== undefined || entry.stat.size > limits.frameBytes || mayBeSparse(entry.stat))
 
 function newest(entries: CollectedEntry[]): bigint {
     let latest = 0n

@@ -24,7 +24,7 @@ export interface Packed {
 
 /** A buffer that grows, for one group of entries. */
 export class GroupBuffer {
-    #bytes = Buffer.allocUnsafe(limits.frameBytes * 3)
+    #bytes = Buffer.allocUnsafe(limits.frameBytes * 2)
     length = 0
 
     /** The room behind what is filled, at least `size` bytes. */
@@ -165,11 +165,11 @@ export class LargeFile {
         }
     }
 
-    /** The stored content in pieces of `limits.bigFileBytes`, each in a buffer of its own; the last one is padded. */
+    /** The stored content in pieces of `limits.frameBytes`, each in a buffer of its own; the last one is padded. */
     *pieces(): Generator<Uint8Array> {
         const extents = this.sparse ?? [{ offset: 0, length: this.before.size }]
         let at = 0
-        let piece = Buffer.allocUnsafe(limits.bigFileBytes)
+        let piece = Buffer.allocUnsafe(limits.frameBytes)
         let fill = 0
         for (const extent of extents) {
             this.#hashHole(extent.offset - at)
@@ -188,7 +188,7 @@ export class LargeFile {
                 at += room.length
                 if (fill === piece.length) {
                     yield piece
-                    piece = Buffer.allocUnsafe(limits.bigFileBytes)
+                    piece = Buffer.allocUnsafe(limits.frameBytes)
                     fill = 0
                 }
             }
