@@ -77,7 +77,8 @@ function commandPosition(args: readonly string[]): number {
 async function unknownCommand(name: string, known: string[], parent: string): Promise<Fault> {
     const { closest, distance } = await import('fastest-levenshtein')
     const nearest = closest(name, known)
-    const near = distance(name, nearest) <= Math.max(2, Math.floor(nearest.length / 3))
+    const changes = distance(name, nearest)
+    const near = changes <= 2 && changes * 2 < name.length
     return new Fault('usage', `cannot understand "${name}": ${parent} has no such command`, {
         hint: near ? `did you mean ${parent} ${nearest}?` : `see ${parent} --help`,
     })

@@ -46,13 +46,18 @@ export function systemTerminal(): Terminal {
         columns: stdout.isTTY ? stdout.columns || 80 : 0,
         env,
         cwd: process.cwd(),
-        user: `${env.SUDO_USER ?? env.USER ?? env.LOGNAME ?? `uid${process.getuid?.() ?? ''}`}${terminalName()}`,
+        user: `${userName(env)}${terminalName()}`,
         onInterrupt(handler) {
             process.on('SIGINT', handler)
             return () => void process.off('SIGINT', handler)
         },
         readInput,
     }
+}
+
+function userName(env: Terminal['env']): string {
+    const uid = process.getuid?.() ?? 0
+    return env.SUDO_USER ?? env.USER ?? env.LOGNAME ?? (uid === 0 ? 'root' : `uid${uid}`)
 }
 
 function terminalName(): string {

@@ -79,7 +79,7 @@ export function checkQuery(schema: TSchema | undefined, search: URLSearchParams)
     for (const [name, text] of search) {
         if (Object.hasOwn(value, name))
             throw new Fault('usage', `cannot accept the request: "${short(name)}" is there twice`)
-        Object.defineProperty(value, name, { value: text, enumerable: true })
+        Object.defineProperty(value, name, { value: text, enumerable: true, writable: true })
     }
     if (schema === undefined) {
         const [first] = Object.keys(value)
