@@ -28,9 +28,10 @@ export async function archiveExtract(params: ExtractParams, io: OperationIo): Pr
         const live = entries.filter(entry => entry.superseded !== true)
         const inCategory = selector(params.category)
         const chosen = choose(live.filter(inCategory), params.paths)
+        const parents = parentsOf(chosen, live)
         const unpacker = new Unpacker(params.output)
         try {
-            return await unpack(chosen, live, unpacker, opened.reader, io)
+            return await unpack(chosen, parents, live, unpacker, opened.reader, io)
         } catch (error) {
             unpacker.abandon()
             throw error
@@ -59,9 +60,23 @@ function choose(entries: IndexEntry[], paths: string[]): IndexEntry[] {
     return chosen
 }
 
+/** The directories above what was chosen: they come along, so that they have their own owner and mode and not ours. */
+function parentsOf(chosen: IndexEntry[], all: IndexEntry[]): IndexEntry[] {
+    const wanted = new Set<ByteString>()
+    for (const { path } of chosen)
+        for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+            const parent = path.slice(0, end)
+            if (wanted.has(parent)) break
+            wanted.add(parent)
+        }
+    for (const { path } of chosen) wanted.delete(path)
+    return all.filter(({ path, type }) => type === 'directory' && wanted.has(path))
+}
+
 /** Unpacks entries; the name of a hard link whose first name was not chosen gets the content itself. */
 async function unpack(
     chosen: IndexEntry[],
+    parents: IndexEntry[],
     all: IndexEntry[],
     unpacker: Unpacker,
     reader: { visit(wanted: IndexEntry[], visitor: (entry: IndexEntry) => TarVisitor): Promise<void> },
@@ -87,6 +102,8 @@ async function unpack(
     let done = 0
     let bytes = 0
     const total = chosen.reduce((sum, entry) => sum + entry.size, 0)
+    const silent = new Set(parents)
+    for (const entry of parents) places.set(entry, [entry.path])
     await reader.visit([...places.keys()], entry => {
         const [first, ...others] = places.get(entry)!
         for (const path of others) links.push({ path, target: first! })
@@ -105,7 +122,7 @@ async function unpack(
             end() {
                 digest.check()
                 unpacker.end()
-                done += 1 + others.length
+                if (!silent.has(entry)) done += 1 + others.length
                 io.progress({ done: bytes, total, unit: 'bytes', text: 'unpacking' })
             },
         }
