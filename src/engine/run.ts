@@ -41,6 +41,7 @@ export class Run {
     #material: true | undefined
     #stopLogTimer: (() => void) | undefined
     #abandoned = false
+    #broke = false
 
     constructor(host: RunHost, ledger: Ledger, journal: Journal, answers: Answers) {
         this.#host = host
@@ -82,9 +83,14 @@ export class Run {
         return this.end
     }
 
+    /** The disk failed such that only a recovery from what is on it can tell how this change ends. */
+    get needsRecovery(): boolean {
+        return !this.settled && (this.#broke || this.#uncertain)
+    }
+
     /** Tries again to write what a failing disk refused; true when the journal knows the end. */
     settle(): boolean {
-        if (this.settled || this.#uncertain) return this.settled
+        if (this.settled || this.needsRecovery) return this.settled
         try {
             if (!this.#writeEnd()) return false
         } finally {
@@ -105,7 +111,7 @@ export class Run {
         const reason = new Fault('failed', 'cannot go on: the daemon stops')
         this.#abort.abort(reason)
         this.#undoAbort.abort(reason)
-        for (const follower of this.followers) follower.close()
+        for (const follower of this.followers) follower.ring()
     }
 
     /** Durable when it returns. */
@@ -344,6 +350,7 @@ export class Run {
     }
 
     #endUnwritten(fault: Fault): void {
+        this.#broke = true
         const left = this.#notUndone().map(task => task.title)
         const error = toRecord(fault)
         const { id, seq, facts } = this.ledger

@@ -82,7 +82,7 @@ export class Runner {
             journal.append([begin as unknown as Json])
             this.#launch(new Run(this.#options, Ledger.begin(begin)!, journal, answers))
         } catch (error) {
-            this.#forget(id)
+            this.#sweep(id)
             const why = error instanceof Error ? error.message : String(error)
             throw new Fault('failed', `cannot start a ${kind}: ${why}`, { cause: error })
         }
@@ -183,9 +183,12 @@ export class Runner {
                 'what it had kept for that was dropped',
                 'the last backup before it has the old state',
             )
-        const done = ledger.plan.tasks.filter(task =>
-            ['done', 'undo-failed'].includes(ledger.stateOf(task.id)),
-        )
+        // Behind an undo that failed, the ones that went well run again: a late undo puts back what they had taken away.
+        const failed = ledger.plan.tasks.findLastIndex(task => ledger.stateOf(task.id) === 'undo-failed')
+        const done = ledger.plan.tasks.filter((task, index) => {
+            const state = ledger.stateOf(task.id)
+            return state === 'done' || (state !== 'waiting' && index <= failed)
+        })
         const tasks = done.filter(task => !this.#options.kinds.get(task.kind).irreversible)
         if (tasks.length === 0)
             throw cannot(done.length > 0 ? 'what it did cannot be taken back' : 'it left nothing to undo')
@@ -236,6 +239,8 @@ export class Runner {
 
     async #recover(): Promise<EndEvent[]> {
         const ends: EndEvent[] = []
+        this.#recovered = false
+        this.#unsettled = undefined
         await this.#options.workersGone?.()
         for (const id of this.#store.unbegun()) this.#store.sweep(id)
         for (const id of this.#store.unended()) {
@@ -243,7 +248,6 @@ export class Runner {
             if (end !== undefined) ends.push(end)
         }
         this.#recovered = true
-        this.#unsettled = undefined
         this.#prune()
         return ends
     }
@@ -269,32 +273,36 @@ export class Runner {
     }
 
     #refuseWhenBusy(kind: string): void {
-        const conflict = (change: ChangeSummary, why: string, hint?: string) =>
-            new Fault(
-                'conflict',
-                `cannot start a ${kind}: change ${change.id} (${change.kind}, began ${change.began}) ${why}`,
-                {
-                    hint,
-                    facts: { change: change.id },
-                },
-            )
+        const conflict = (change: ChangeSummary, why: string, options: { hint?: string } = {}) => {
+            const which = `change ${change.id} (${change.kind}, began ${change.began})`
+            const facts = { change: change.id }
+            return new Fault('conflict', `cannot start a ${kind}: ${which} ${why}`, { ...options, facts })
+        }
         if (this.#run !== undefined) throw conflict(this.#run.ledger.summary(), 'is running')
         if (this.#unsettled?.settle()) {
             this.#store.noteEnd(this.#unsettled.ledger)
+            this.#sweep(this.#unsettled.ledger.id)
             this.#unsettled = undefined
         }
-        if (this.#recovered && this.#unsettled === undefined && this.#recovering === undefined) return
-        const unended = this.#store.list().find(change => change.state !== 'done')
-        if (unended === undefined && this.#recovering === undefined) return
-        if (unended === undefined)
-            throw new Fault(
-                'conflict',
-                `cannot start a ${kind}: the daemon is still finishing what a crash left`,
-            )
+        const unsettled = this.#unsettled
+        if (unsettled !== undefined && !unsettled.needsRecovery)
+            throw conflict(unsettled.ledger.summary(), 'is not finished: its journal cannot be written', {
+                hint: 'make room on the disk of the state directory, then try again',
+            })
+        if (unsettled === undefined && this.#recovered) return
         this.recover().catch(() => {
-            // The conflict says that the change is unfinished; the next try meets the same.
+            // The conflict says that something is unfinished; the next try meets the same.
         })
-        throw conflict(unended, 'is not finished', 'it is being recovered: try again')
+        const change = unsettled?.ledger.summary() ?? this.#store.list().find(({ state }) => state !== 'done')
+        if (change !== undefined)
+            throw conflict(change, 'is not finished', { hint: 'it is being recovered: try again' })
+        throw new Fault(
+            'conflict',
+            `cannot start a ${kind}: the daemon is still looking for what a crash left`,
+            {
+                hint: 'try again',
+            },
+        )
     }
 
     #checkPlan(plan: Plan): void {
@@ -329,12 +337,12 @@ export class Runner {
         throw new Fault('failed', 'cannot find a free id for the change')
     }
 
-    /** A change whose begin could not be written never was. */
-    #forget(id: string): void {
+    /** Sweeps behind a disk that failed; a change whose begin could not be written never was. */
+    #sweep(id: string): void {
         try {
             this.#store.sweep(id)
         } catch {
-            // The disk refuses; the next start sweeps what never began.
+            // The disk refuses still; what is left are unfinished copies that nothing reads.
         }
     }
 

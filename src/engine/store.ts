@@ -5,6 +5,8 @@
  *     summary    its last state again as one small file, so that history is quick; written once, after the end is durable
  *     undo/      what the undo needs: files of the tasks, and `remembered.TASK`
  *     dropped/   undo material on its way out
+ *
+ * A change that is dropped as a whole is called `.gone-ID` until it is removed.
  */
 import { join } from 'node:path'
 import { Fault } from '../core/errors.ts'
@@ -201,11 +203,12 @@ export class Store {
      * undone stay as they are; failed ones keep their undo material.
      */
     prune(nowMs: number): void {
+        for (const name of this.#disk.list(this.#root))
+            if (name.startsWith(gonePrefix)) this.#disk.removeTree(join(this.#root, name))
         for (const [rank, change] of this.list().entries()) {
             if (change.state !== 'done' || change.left !== undefined || this.#isHeld(change.id)) continue
             if (rank >= limits.keptChanges) {
-                this.#disk.removeTree(this.directory(change.id))
-                this.#ended.delete(change.id)
+                this.#dropWhole(change.id)
                 continue
             }
             const young = nowMs - Date.parse(change.ended ?? change.began) < bounds.keptMaterialMs
@@ -214,12 +217,21 @@ export class Store {
         }
     }
 
-    /** The rename makes it gone at once; a crash while removing leaves nothing that looks like material. */
+    /** The rename makes it gone at once: a crash while removing leaves nothing that looks like a change. */
+    #dropWhole(id: string): void {
+        const gone = join(this.#root, `${gonePrefix}${id}`)
+        this.#disk.rename(this.directory(id), gone)
+        this.#disk.removeTree(gone)
+        this.#ended.delete(id)
+        this.#withMaterial.delete(id)
+    }
+
+    /** As above: half the material must not look like all of it. */
     #dropMaterial(id: string): void {
+        const dropped = join(this.directory(id), 'dropped')
+        if (this.#disk.exists(dropped)) this.#disk.removeTree(dropped)
         if (!this.hasMaterial(id)) return
         this.#withMaterial.delete(id)
-        const dropped = join(this.directory(id), 'dropped')
-        this.#disk.removeTree(dropped)
         this.#disk.rename(join(this.directory(id), 'undo'), dropped)
         this.#disk.removeTree(dropped)
     }
@@ -254,6 +266,7 @@ export class Store {
 }
 
 const changeIdShape = /^\d{8}-\d{6}-[0-9a-f]{4}$/
+const gonePrefix = '.gone-'
 const unknownKind = 'unknown'
 
 /** A change whose journal cannot be read is shown, not hidden. */

@@ -47,7 +47,7 @@ export function checkSettled(evidence: Evidence): void {
     const undo = stories.find(story => story.plan.undoes !== undefined)
     for (const story of stories) checkWhole(story, tree)
     // A task that may not be taken back and was caught at work, or one that could not be, leaves its files open.
-    const open = new Set(first === undefined ? [] : openFiles(first, plan))
+    const open = new Set(stories.flatMap(story => openFiles(story, plan)))
     if (first !== undefined) {
         checkKept(first, plan)
         // An undo takes back what the change had left; each of its tasks counts once it is undone.

@@ -116,6 +116,17 @@ export async function play(seed: number, faults: Faults, sabotage: Sabotage = {}
         if (!sim.dead && faults.at === 0) throw error
     }
     const { calls } = sim
+    // A disk that works again: the same process closes the story, when somebody wants to start the next change.
+    if (faults.at > 0 && !sim.dead && choices.chance(0.5)) {
+        sim.inject(undefined)
+        try {
+            runner!.start({ ...plan, pivot: 'none' })
+        } catch {
+            // That plan is refused at last; what comes before is the point.
+        }
+        await until(runner!.recover())
+        if (runner!.unfinished().length > 0) throw new Error('something is unfinished, and the disk works')
+    }
     if (faults.at === 0) {
         checkSettled(evidence())
         return calls
