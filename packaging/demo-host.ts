@@ -95,6 +95,7 @@ export function makeDemoHost(root: string): void {
         mkdirSync(dirname(join(root, path)), { recursive: true })
         writeFileSync(join(root, path), text, { mode: path.includes('/sbin/') ? 0o755 : 0o644 })
     }
+    mkdirSync(join(root, 'var/backups'), { recursive: true })
     // pmxcfs shows a node's own guests here too.
     symlinkSync('nodes/attic/qemu-server', join(root, 'etc/pve/qemu-server'))
     symlinkSync('nodes/attic', join(root, 'etc/pve/local'))

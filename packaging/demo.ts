@@ -11,7 +11,6 @@ import {
     readFileSync,
     readSync,
     rmSync,
-    statSync,
     symlinkSync,
     writeFileSync,
     writeSync,
@@ -108,7 +107,7 @@ async function demonstrate(): Promise<void> {
     const archive = join(backups, readdirSync(backups).find(name => name.endsWith('.proxsave.tar'))!)
     const damaged = join(dir, 'damaged.proxsave.tar')
     writeFileSync(damaged, readFileSync(archive))
-    flipBit(damaged, Math.floor(statSync(damaged).size * 0.9))
+    flipBit(damaged, middleOfData(damaged))
     say('One bit of a copy is flipped. A command ends with status 5 when a backup cannot be trusted.')
     await run(['proxsavectl', 'verify', damaged], 5)
 
@@ -128,7 +127,7 @@ async function demonstrate(): Promise<void> {
 }
 
 /** Runs a command, shows it and what it printed; any other status than the expected one ends the demonstration. */
-async function run(argv: string[], expected = 0, shown = argv.join(' ')): Promise<void> {
+async function run(argv: string[], expected = 0, shown = argv.map(quote).join(' ')): Promise<void> {
     console.log(`\n${bold(`$ ${shorten(shown)}`)}`)
     const child = Bun.spawn(argv, {
         env,
@@ -166,6 +165,14 @@ async function listening(): Promise<void> {
     }
 }
 
+/** Offset of the middle of the encrypted data, whose header the tar format puts 512 bytes before it. */
+function middleOfData(path: string): number {
+    const bytes = readFileSync(path)
+    const begin = bytes.indexOf('age-encryption.org/v1')
+    const size = Number.parseInt(bytes.toString('latin1', begin - 512 + 124, begin - 512 + 135), 8)
+    return begin + Math.floor(size / 2)
+}
+
 function flipBit(path: string, at: number): void {
     const file = openSync(path, 'r+')
     const byte = Buffer.alloc(1)
@@ -179,6 +186,10 @@ function flipBit(path: string, at: number): void {
 function shorten(text: string): string {
     for (const [path, name] of names) text = text.replaceAll(path, name)
     return text
+}
+
+function quote(word: string): string {
+    return /^[\w./=:@-]+$/.test(word) ? word : `'${word}'`
 }
 
 function title(text: string): void {
