@@ -76,7 +76,7 @@ async function measureArchive(tree: string, mutate: (seed: number) => void, pick
     const theirs = join(work, 'theirs.tar.zst.age')
     const out = join(work, 'out')
     mkdirSync(state, { mode: 0o700 })
-    loadSigningKey(state)
+    loadSigningKey(state, bytes => Uint8Array.from(randomBytes(bytes)))
     const identity = join(work, 'identity.txt')
     Bun.spawnSync(['age-keygen', '-o', identity])
     const text = readFileSync(identity, 'utf8')
