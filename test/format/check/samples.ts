@@ -1,0 +1,215 @@
+/** One file of each kind that its program reads without a word, and where it lies. */
+import { generateKeyPairSync } from 'node:crypto'
+import type { CheckKind } from '../../../src/format/check/index.ts'
+
+export interface Sample {
+    kind: CheckKind
+    path: string
+    text: string
+}
+
+const lines = (...list: string[]) => `${list.join('\n')}\n`
+const key = generateKeyPairSync('ed25519')
+
+export const samples: readonly Sample[] = [
+    {
+        kind: 'pve-section-config',
+        path: '/etc/pve/storage.cfg',
+        text: lines(
+            '# by hand',
+            'dir: local',
+            '\tpath /var/lib/vz',
+            '\tcontent iso,backup',
+            '\tshared',
+            '',
+            'glusterfs:old',
+            '    volume v1',
+            '\t# inside',
+            '',
+            '',
+            'zfspool: tank ',
+            '\tpool rpool/data',
+        ),
+    },
+    {
+        kind: 'pve-section-config',
+        path: '/etc/pve/mapping/pci.cfg',
+        text: 'gpu\n\tdescription f\xfcr alle\n\tmap id=10de:2230,node=a\n\tmap id=10de:2230,node=b\n',
+    },
+    { kind: 'pve-section-config', path: '/etc/pve/status.cfg', text: 'graphite:\n\tserver 192.0.2.10\n' },
+    { kind: 'pve-section-config', path: '/etc/pve/replication.cfg', text: 'local: 100-0\n\ttarget pve2\n' },
+    {
+        kind: 'pve-section-config',
+        path: '/etc/pve/notifications.cfg',
+        text: lines(
+            'sendmail: mail-to-root',
+            '\tmailto-user root@pam',
+            '',
+            'matcher: all',
+            '\tmode all',
+            '\ttarget mail-to-root',
+            '\ttarget relay',
+            '',
+            'group: of-8.0',
+            '\tendpoint mail-to-root',
+        ),
+    },
+    {
+        kind: 'pve-section-config',
+        path: '/etc/pve/sdn/fabrics.cfg',
+        text: 'ospf_fabric: f1\n\tarea 0\n\nospf_node: f1_pve1\n\tinterfaces name=ens19\n\tinterfaces name=ens20\n',
+    },
+    {
+        kind: 'pbs-section-config',
+        path: '/etc/proxmox-backup/datastore.cfg',
+        text: lines(
+            'datastore: store1',
+            '\tcomment main \xc3\xa9',
+            '\tgc-schedule daily',
+            '\tkeep-last 3',
+            '\tpath /mnt/datastore/store1',
+            '\tverify-new true',
+            '',
+            'datastore: usb1',
+            '\tbacking-device 0f0e0d0c-0b0a-4908-8706-050403020100',
+            '\tcomment ',
+            '\tpath pbs/usb1',
+        ),
+    },
+    {
+        kind: 'pbs-section-config',
+        path: '/etc/proxmox-backup/user.cfg',
+        text: 'user: backup@pbs\n\tenable Yes\n\ntoken: backup@pbs!pve1\n\texpire 0\n',
+    },
+    {
+        kind: 'interfaces',
+        path: '/etc/network/interfaces',
+        text: lines(
+            '# loopback',
+            'auto lo',
+            'iface lo inet loopback',
+            '',
+            'iface eno1 inet manual',
+            '',
+            'auto vmbr0',
+            'iface vmbr0 inet static',
+            '\taddress 192.0.2.10/24',
+            '\tbridge-ports eno1',
+            '\tpost-up echo 1 > \\',
+            '\t\t/proc/sys/net/ipv4/ip_forward',
+            '#uplink \\',
+            '',
+            'iface vmbr0 inet6 auto',
+            '',
+            'allow-hotplug eth9',
+            'source /etc/network/interfaces.d/*',
+        ),
+    },
+    {
+        kind: 'fstab',
+        path: '/etc/fstab',
+        text: lines(
+            '# <file system> <mount point> <type>',
+            '/dev/pve/root / ext4 errors=remount-ro 0 1',
+            '  UUID=12AB-34CD\t/boot/efi vfat defaults 0 1 # boot',
+            '/dev/pve/swap none swap sw 0 0',
+            '//nas/my\\040share /mnt/nas cifs credentials=/root/.smb,nofail',
+            'tmpfs /tmp tmpfs',
+            'a /b ext4 defaults # systemd mounts it',
+        ),
+    },
+    {
+        kind: 'sshd-config',
+        path: '/etc/ssh/sshd_config',
+        text: lines(
+            'Include /etc/ssh/sshd_config.d/*.conf',
+            '#Port 22',
+            'PermitRootLogin prohibit-password',
+            'passwordauthentication No # not here',
+            'HostKeyAlgorithms=ssh-ed25519',
+            'Banner "/etc/issue net"',
+            'UsePrivilegeSeparation sandbox',
+            'Match User backup Address 10.0.0.0/8',
+            '    ForceCommand internal-sftp',
+        ),
+    },
+    {
+        kind: 'sudoers',
+        path: '/etc/sudoers',
+        text: lines(
+            '# who may what \\',
+            'Defaults\tenv_reset',
+            'Defaults\tsecure_path="/usr/sbin:/usr/bin"',
+            'Defaults:backup !requiretty, env_keep += "A B"',
+            'User_Alias ADMINS = alice, %wheel, #1000',
+            'Cmnd_Alias ZFS = /sbin/zfs list, \\',
+            '    /sbin/zpool status, !/sbin/zpool destroy *',
+            'root\tALL=(ALL:ALL) ALL',
+            'ADMINS pve1,pve2 = (root) NOPASSWD: ZFS, SETENV: /bin/ls -l # listed',
+            '%sudo ALL=(ALL:ALL) ALL',
+            '#1001 ALL = sudoedit /etc/hosts',
+            'a b = /bin/cat /etc/x\\=y : c = ALL',
+            '@includedir /etc/sudoers.d',
+        ),
+    },
+    {
+        kind: 'passwd',
+        path: '/etc/passwd',
+        text: 'root:x:0:0:root:/root:/bin/bash\n+@admins::::::\n# note\n\nnobody:x:65534:65534::/nonexistent:\n',
+    },
+    { kind: 'passwd', path: '/etc/group', text: 'root:x:0:\nsudo:x:27:alice,bob\n' },
+    {
+        kind: 'passwd',
+        path: '/etc/shadow',
+        text: 'root:$y$j9T$abc:19000:0:99999:7:::\ndaemon:*:19000:0:99999\n',
+    },
+    { kind: 'passwd', path: '/etc/gshadow-', text: 'root:*::\nsudo:!:root:alice\n' },
+    { kind: 'passwd', path: '/etc/subuid', text: 'root:100000:65536\n' },
+    {
+        kind: 'crontab',
+        path: '/etc/cron.d/x',
+        text: lines(
+            'SHELL=/bin/sh',
+            ' PATH = /usr/local/sbin:/usr/bin',
+            'MAILTO=""',
+            '# m h dom mon dow user command',
+            '17 *\t* * *  root  cd / && run-parts /etc/cron.hourly',
+            '*/5 0-23/2 1,15 jan-MAR mon-fri root echo',
+            '10-5 * * * 7 root true',
+            '@reboot root /usr/bin/x',
+        ),
+    },
+    { kind: 'crontab', path: '/var/spool/cron/crontabs/root', text: '0 0 * * 0 x\n@daily y\n' },
+    {
+        kind: 'json',
+        path: '/etc/proxmox-backup/shadow.json',
+        text: '{\n  "a": [1, -2.5e+3, true, null, {}, []],\n  "b\\u00e9\\n": "\u00c3\u00a9"\n}\n',
+    },
+    { kind: 'json', path: '/etc/pve/priv/tfa.cfg', text: 'root@pam:oath:a2V5cw==\n' },
+    {
+        kind: 'pem',
+        path: '/etc/pve/priv/authkey.key',
+        text: `made for a test\n${key.privateKey.export({ type: 'pkcs8', format: 'pem' })}${key.publicKey.export({ type: 'spki', format: 'pem' })}`,
+    },
+    {
+        kind: 'systemd-unit',
+        path: '/etc/systemd/system/x.service',
+        text: lines(
+            '# a unit',
+            '[Unit]',
+            'Description=x',
+            '',
+            '[Service]',
+            'ExecStart=/bin/sh -c \\',
+            '; between',
+            '    "echo x" \\',
+            '    y',
+            'Environment=A=b',
+            'Unknown = 1',
+            '[X-Own]',
+            'A=',
+        ),
+    },
+]
+
+export const bytesOf = (sample: Pick<Sample, 'text'>): Uint8Array => Buffer.from(sample.text, 'latin1')
