@@ -15,6 +15,8 @@ export const accounts: Category = {
         { path: '/etc/group', kind: 'passwd' },
         { path: '/etc/shadow', kind: 'passwd' },
         { path: '/etc/gshadow', kind: 'passwd' },
+        { path: '/etc/subuid', kind: 'passwd' },
+        { path: '/etc/subgid', kind: 'passwd' },
     ],
     about: 'Users, groups, password hashes and the id ranges of containers.',
 }

@@ -26,6 +26,7 @@ export const crontabs: Category = {
     validator: [
         { path: '/etc/crontab', kind: 'crontab' },
         { path: '/etc/cron.d/*', kind: 'crontab' },
+        { path: '/var/spool/cron/crontabs/*', kind: 'crontab' },
     ],
     about: 'System and user crontabs, anacron and at jobs.',
 }

@@ -25,5 +25,9 @@ export const pbsConfig: Category = {
     strategy: 'export',
     risk: 'low',
     modes: ['full', 'storage'],
+    validator: [
+        { path: '/etc/proxmox-backup/authkey.key', kind: 'pem' },
+        { path: '/etc/proxmox-backup/authkey.pub', kind: 'pem' },
+    ],
     about: 'All of /etc/proxmox-backup as plain files, to read and to copy from by hand.',
 }

@@ -10,6 +10,9 @@ export const pbsEncryptionKeys: Category = {
     strategy: 'objects',
     risk: 'high',
     modes: ['full'],
-    validator: [{ path: '/etc/proxmox-backup/encryption-keys.cfg', kind: 'pbs-section-config' }],
+    validator: [
+        { path: '/etc/proxmox-backup/encryption-keys.cfg', kind: 'pbs-section-config' },
+        { path: '/etc/proxmox-backup/encryption-keys/*.enc', kind: 'json' },
+    ],
     about: 'Keys with which sync jobs encrypt and decrypt; without them those backups are lost.',
 }

@@ -19,6 +19,7 @@ export const pbsHost: Category = {
         { path: '/etc/proxmox-backup/acme/plugins.cfg', kind: 'pbs-section-config' },
         { path: '/etc/proxmox-backup/metricserver.cfg', kind: 'pbs-section-config' },
         { path: '/etc/proxmox-backup/traffic-control.cfg', kind: 'pbs-section-config' },
+        { path: '/etc/proxmox-backup/acme/accounts/*', kind: 'json' },
     ],
     about: 'Node options, ACME accounts and plugins, metric servers, traffic control.',
 }

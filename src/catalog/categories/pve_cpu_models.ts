@@ -10,5 +10,6 @@ export const pveCpuModels: Category = {
     strategy: 'objects',
     risk: 'low',
     modes: ['full'],
+    validator: [{ path: '/etc/pve/virtual-guest/cpu-models.conf', kind: 'pve-section-config' }],
     about: 'Own CPU models and profiles of virtual machines.',
 }

@@ -24,6 +24,11 @@ export const pveIdentity: Category = {
     validator: [
         { path: '/etc/pve/pve-root-ca.pem', kind: 'pem' },
         { path: '/etc/pve/nodes/*/pve-ssl.pem', kind: 'pem' },
+        { path: '/etc/pve/priv/pve-root-ca.key', kind: 'pem' },
+        { path: '/etc/pve/nodes/*/pve-ssl.key', kind: 'pem' },
+        { path: '/etc/pve/pve-www.key', kind: 'pem' },
+        { path: '/etc/pve/authkey.pub', kind: 'pem' },
+        { path: '/etc/pve/priv/authkey.key', kind: 'pem' },
     ],
     about: 'Certificate authority, node certificates, ticket keys and SSH trust of the cluster: the database brings them back, or PVE makes new ones.',
 }

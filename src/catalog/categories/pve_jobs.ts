@@ -12,6 +12,9 @@ export const pveJobs: Category = {
     strategy: 'objects',
     risk: 'medium',
     modes: ['full', 'storage'],
-    validator: [{ path: '/etc/pve/jobs.cfg', kind: 'pve-section-config' }],
+    validator: [
+        { path: '/etc/pve/jobs.cfg', kind: 'pve-section-config' },
+        { path: '/etc/pve/vzdump.cron', kind: 'crontab' },
+    ],
     about: 'Scheduled guest backups and realm synchronisation.',
 }

@@ -15,5 +15,10 @@ export const pveMappings: Category = {
     strategy: 'objects',
     risk: 'low',
     modes: ['full'],
+    validator: [
+        { path: '/etc/pve/mapping/pci.cfg', kind: 'pve-section-config' },
+        { path: '/etc/pve/mapping/usb.cfg', kind: 'pve-section-config' },
+        { path: '/etc/pve/mapping/directory.cfg', kind: 'pve-section-config' },
+    ],
     about: 'Which PCI and USB devices and directories guests may name.',
 }

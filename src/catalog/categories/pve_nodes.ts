@@ -14,6 +14,9 @@ export const pveNodes: Category = {
     strategy: 'objects',
     risk: 'medium',
     modes: ['full'],
-    validator: [{ path: '/etc/pve/nodes/*/pveproxy-ssl.pem', kind: 'pem' }],
+    validator: [
+        { path: '/etc/pve/nodes/*/pveproxy-ssl.pem', kind: 'pem' },
+        { path: '/etc/pve/nodes/*/pveproxy-ssl.key', kind: 'pem' },
+    ],
     about: 'Options of each node and the certificate its web interface was given.',
 }

@@ -52,6 +52,11 @@ export const services: Category = {
     validator: [
         { path: '/etc/systemd/system/*.service', kind: 'systemd-unit' },
         { path: '/etc/systemd/system/*.timer', kind: 'systemd-unit' },
+        { path: '/etc/systemd/system/*.socket', kind: 'systemd-unit' },
+        { path: '/etc/systemd/system/*.path', kind: 'systemd-unit' },
+        { path: '/etc/systemd/system/*.target', kind: 'systemd-unit' },
+        { path: '/etc/systemd/system/*.slice', kind: 'systemd-unit' },
+        { path: '/etc/systemd/system/*.d/*.conf', kind: 'systemd-unit' },
     ],
     about: 'Units and their enablement, defaults, udev rules, kernel parameters and modules, logging.',
 }

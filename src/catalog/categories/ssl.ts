@@ -23,6 +23,8 @@ export const ssl: Category = {
     validator: [
         { path: '/etc/ssl/certs/*.pem', kind: 'pem' },
         { path: '/etc/proxmox-backup/proxy.pem', kind: 'pem' },
+        { path: '/etc/proxmox-backup/proxy.key', kind: 'pem' },
+        { path: '/etc/letsencrypt/archive/*/*.pem', kind: 'pem' },
     ],
     about: 'Certificates, their private keys and the authorities this host trusts.',
 }

@@ -27,6 +27,10 @@ export const storagePve: Category = {
     except: [{ path: '/etc/vzdump.conf', strategy: 'replace' }],
     risk: 'medium',
     modes: ['full', 'storage'],
-    validator: [{ path: '/etc/pve/storage.cfg', kind: 'pve-section-config' }],
+    validator: [
+        { path: '/etc/pve/storage.cfg', kind: 'pve-section-config' },
+        { path: '/etc/pve/priv/storage/*.enc', kind: 'json' },
+        { path: '/etc/pve/priv/storage/*.pem', kind: 'pem' },
+    ],
     about: 'Storage definitions with their passwords and keys, datacenter options, defaults of vzdump.',
 }

@@ -67,6 +67,7 @@ export const storageStack: Category = {
     validator: [
         { path: '/etc/systemd/system/*.mount', kind: 'systemd-unit' },
         { path: '/etc/systemd/system/*.automount', kind: 'systemd-unit' },
+        { path: '/etc/systemd/system/*.swap', kind: 'systemd-unit' },
     ],
     about: 'LVM, software RAID, iSCSI, multipath, NVMe over fabrics, automounter, mount units, NFS and encrypted disks.',
 }
