@@ -30,8 +30,11 @@ const damaged = (at: number, why: string): Fault =>
 /** A push parser: feed it with `push`, close it with `finish`. */
 export class TarParser {
     readonly #visitor: TarVisitor
-    /** Bytes kept because a header or a pax record is not complete yet. */
-    #held: Buffer = Buffer.alloc(0)
+    /** Bytes kept because a header or a pax record is not complete yet … */
+    #held: Buffer[] = []
+    #heldBytes = 0
+    /** … and how many there must be before another look is worth it: small pieces must not cost a copy each. */
+    #wanted = 0
     #at = 0
     #entryAt = 0
     #entry: ReadEntry | undefined
@@ -39,6 +42,7 @@ export class TarParser {
     #pad = 0
     #meta: { kind: 'pax' | 'global' | 'longname' | 'longlink'; size: number } | undefined
     #pax = new Map<string, Buffer>()
+    #metaBytes = 0
     #longName: ByteString | undefined
     #longLink: ByteString | undefined
     #sparseMapWanted = false
@@ -56,16 +60,20 @@ export class TarParser {
 
     push(piece: Uint8Array): void {
         let bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.length)
-        if (this.#held.length > 0) {
-            bytes = Buffer.concat([this.#held, bytes])
-            this.#held = Buffer.alloc(0)
+        if (this.#heldBytes > 0) {
+            if (this.#heldBytes + bytes.length < this.#wanted) {
+                this.#hold(bytes)
+                return
+            }
+            bytes = Buffer.concat([...this.#held, bytes])
+            this.#held = []
+            this.#heldBytes = 0
         }
         let at = 0
         while (at < bytes.length) {
             const used = this.#step(bytes, at)
             if (used === 0) {
-                // A copy: the caller may reuse its buffer.
-                this.#held = Buffer.from(bytes.subarray(at))
+                this.#hold(bytes.subarray(at))
                 return
             }
             at += used
@@ -73,9 +81,22 @@ export class TarParser {
         }
     }
 
+    #hold(bytes: Uint8Array): void {
+        // A copy: the caller may reuse its buffer.
+        this.#held.push(Buffer.from(bytes))
+        this.#heldBytes += bytes.length
+    }
+
+    /** The next step needs this much: nothing happens before it is there. */
+    #wait(bytes: number): 0 {
+        this.#wanted = bytes
+        return 0
+    }
+
     /** The stream is over; anything unfinished is damage. */
     finish(): void {
-        if (this.#held.length > 0 || this.#entry !== undefined || this.#pad > 0 || this.#meta !== undefined)
+        const unfinished = this.#entry !== undefined || this.#pad > 0 || this.#meta !== undefined
+        if (this.#heldBytes > 0 || unfinished || !this.#isFresh())
             throw damaged(this.#at, 'the stream ends in the middle of an entry')
         if (!this.#ended) throw damaged(this.#at, 'the end marker is missing')
     }
@@ -89,7 +110,7 @@ export class TarParser {
         }
         if (this.#meta !== undefined) {
             const whole = this.#meta.size + padding(this.#meta.size)
-            if (available < whole) return 0
+            if (available < whole) return this.#wait(whole)
             this.#readMeta(this.#meta.kind, bytes.subarray(at, at + this.#meta.size))
             this.#meta = undefined
             return whole
@@ -102,7 +123,7 @@ export class TarParser {
             if (this.#remaining === 0) this.#endEntry()
             return used
         }
-        if (available < BLOCK) return 0
+        if (available < BLOCK) return this.#wait(BLOCK)
         this.#readHeader(bytes.subarray(at, at + BLOCK))
         return BLOCK
     }
@@ -113,8 +134,15 @@ export class TarParser {
         this.#visitor.end()
     }
 
+    /** No header of an entry was read whose own block is still to come. */
+    #isFresh(): boolean {
+        return this.#pax.size === 0 && this.#longName === undefined && this.#longLink === undefined
+    }
+
     #readHeader(block: Buffer): void {
+        const fresh = this.#isFresh()
         if (block.every(byte => byte === 0)) {
+            if (!fresh) throw damaged(this.#at, 'a header without its entry')
             this.#zeros++
             if (this.#zeros >= 2) this.#ended = true
             return
@@ -124,10 +152,11 @@ export class TarParser {
         checkSum(block, this.#at)
         const flag = String.fromCharCode(block[156]!)
         const size = readNumber(block, 124, 12, this.#at)
-        const fresh = this.#pax.size === 0 && this.#longName === undefined && this.#longLink === undefined
         if (fresh) this.#entryAt = this.#at
         if (flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K') {
-            if (size > limits.paxBytes * 2) throw damaged(this.#at, `a header of ${size} bytes`)
+            // All headers of one entry together, or a row of them would fill the memory.
+            this.#metaBytes = fresh ? size : this.#metaBytes + size
+            if (this.#metaBytes > limits.paxBytes * 2) throw damaged(this.#at, `a header of ${size} bytes`)
             const kind =
                 flag === 'x' ? 'pax' : flag === 'g' ? 'global' : flag === 'L' ? 'longname' : 'longlink'
             this.#meta = { kind, size }
@@ -154,18 +183,26 @@ export class TarParser {
     #beginEntry(block: Buffer, flag: string, headerSize: number): void {
         const pax = this.#pax
         const text = (key: string) => pax.get(key)?.toString('latin1')
-        const number = (key: string) => {
+        const number = (key: string, most: number) => {
             const value = text(key)
             if (value === undefined) return undefined
-            if (!/^\d{1,16}$/.test(value)) throw damaged(this.#at, `the record ${key} is no number`)
+            if (!/^\d{1,16}$/.test(value) || Number(value) > most)
+                throw damaged(this.#at, `the record ${key} is no number in range`)
             return Number(value)
+        }
+        const id = (key: 'uid' | 'gid', from: number) => {
+            const value = number(key, MOST_ID) ?? readNumber(block, from, 8, this.#at)
+            if (value > MOST_ID) throw damaged(this.#at, `a ${key} of more than 32 bits`)
+            return value
         }
         const magic = block.toString('latin1', 257, 263)
         const prefix = magic.startsWith('ustar\0') ? cString(block, 345, 155) : ''
         const plainName = cString(block, 0, 100)
         let path = text('path') ?? this.#longName ?? (prefix === '' ? plainName : `${prefix}/${plainName}`)
-        const stored = number('size') ?? headerSize
+        const stored = number('size', Number.MAX_SAFE_INTEGER) ?? headerSize
         const gnuSparse = text('GNU.sparse.major') === '1' && text('GNU.sparse.minor') === '0'
+        if (!gnuSparse && [...pax.keys()].some(key => key.startsWith('GNU.sparse.')))
+            throw damaged(this.#at, 'a sparse file of a format that is not known')
         if (gnuSparse) path = text('GNU.sparse.name') ?? path
         const isDirectory = flag === '5' || ((flag === '0' || flag === '\0') && path.endsWith('/'))
         const type = isDirectory ? 'directory' : (entryTypes[flag] ?? 'other')
@@ -176,14 +213,17 @@ export class TarParser {
             at: this.#entryAt,
             stored: type === 'file' || type === 'other' ? stored : 0,
             mode: readNumber(block, 100, 8, this.#at) & 0o7777,
-            uid: number('uid') ?? readNumber(block, 108, 8, this.#at),
-            gid: number('gid') ?? readNumber(block, 116, 8, this.#at),
+            uid: id('uid', 108),
+            gid: id('gid', 116),
             uname: pax.get('uname')?.toString() ?? Buffer.from(cString(block, 265, 32), 'latin1').toString(),
             gname: pax.get('gname')?.toString() ?? Buffer.from(cString(block, 297, 32), 'latin1').toString(),
-            size: gnuSparse ? (number('GNU.sparse.realsize') ?? 0) : type === 'file' ? stored : 0,
+            size: gnuSparse
+                ? (number('GNU.sparse.realsize', Number.MAX_SAFE_INTEGER) ?? 0)
+                : type === 'file'
+                  ? stored
+                  : 0,
             mtimeNs:
-                readTime(text('mtime'), this.#at) ??
-                BigInt(readNumber(block, 136, 12, this.#at)) * 1_000_000_000n,
+                readTime(text('mtime'), this.#at) ?? readSeconds(block, 136, 12, this.#at) * 1_000_000_000n,
             atimeNs: readTime(text('atime'), this.#at),
             link: text('linkpath') ?? this.#longLink ?? cString(block, 157, 100),
             xattrs: readXattrs(pax),
@@ -212,7 +252,7 @@ export class TarParser {
             if (newline < 0 || newline >= end) {
                 if (end - at >= limits.paxBytes || end - at >= this.#remaining)
                     throw damaged(this.#at, 'a sparse file without a map')
-                return 0
+                return this.#wait(Math.min(this.#remaining, (bytes.length - at) * 2))
             }
             const digits = bytes.toString('latin1', position, newline)
             if (!/^\d{1,16}$/.test(digits)) throw damaged(this.#at, 'a broken map of a sparse file')
@@ -226,7 +266,7 @@ export class TarParser {
         const size = position - at
         const whole = size + padding(size)
         if (whole > this.#remaining) throw damaged(this.#at, 'a map of a sparse file that is cut')
-        if (bytes.length - at < whole) return 0
+        if (bytes.length - at < whole) return this.#wait(whole)
         const sparse: TarExtent[] = []
         let covered = 0
         let data = 0
@@ -248,6 +288,9 @@ export class TarParser {
         return whole
     }
 }
+
+/** Linux numbers users and groups with 32 bits. */
+const MOST_ID = 0xffffffff
 
 const entryTypes: Record<string, TarEntry['type']> = {
     '0': 'file',
@@ -280,6 +323,12 @@ function readNumber(block: Buffer, from: number, length: number, at: number): nu
     return Number.parseInt(text, 8)
 }
 
+/** A time field, which GNU tar lets be negative: then all of it is one number in two's complement. */
+function readSeconds(block: Buffer, from: number, length: number, at: number): bigint {
+    if (block[from] !== 0xff) return BigInt(readNumber(block, from, length, at))
+    return BigInt.asIntN(64, block.readBigUInt64BE(from + length - 8))
+}
+
 function cString(block: Buffer, from: number, length: number): ByteString {
     const end = block.indexOf(0, from)
     return block.toString('latin1', from, end < 0 || end > from + length ? from + length : end)
@@ -307,7 +356,7 @@ function parsePax(bytes: Buffer, at: number): Map<string, Buffer> {
 
 function readTime(text: string | undefined, at: number): bigint | undefined {
     if (text === undefined) return undefined
-    const match = /^(-?)(\d{1,14})(?:\.(\d+))?$/.exec(text)
+    const match = /^(-?)(\d{1,19})(?:\.(\d+))?$/.exec(text)
     if (match === null) throw damaged(at, 'a time that is none')
     const ns = BigInt(match[2]!) * 1_000_000_000n + BigInt((match[3] ?? '').slice(0, 9).padEnd(9, '0'))
     return match[1] === '-' ? -ns : ns
@@ -315,9 +364,12 @@ function readTime(text: string | undefined, at: number): bigint | undefined {
 
 const XATTR = 'SCHILY.xattr.'
 
+/** A keyword ends at its first `=`, so GNU tar writes one inside a name as `%3D`, and `%` as `%25`. */
+const decodeKey = (name: string) => name.replace(/%3D|%25/g, code => (code === '%25' ? '%' : '='))
+
 function readXattrs(pax: Map<string, Buffer>): TarXattr[] | undefined {
     const found: TarXattr[] = []
     for (const [key, value] of pax)
-        if (key.startsWith(XATTR)) found.push({ name: key.slice(XATTR.length), value })
+        if (key.startsWith(XATTR)) found.push({ name: decodeKey(key.slice(XATTR.length)), value })
     return found.length === 0 ? undefined : found
 }

@@ -108,7 +108,7 @@ export function tarHeader(entry: TarEntry): Buffer {
     for (const xattr of entry.xattrs ?? []) {
         const acl = aclText(xattr)
         if (acl !== undefined) record(acl.key, acl.text)
-        record(`SCHILY.xattr.${xattr.name}`, xattr.value)
+        record(`SCHILY.xattr.${encodeKey(xattr.name)}`, xattr.value)
     }
 
     const paxSize = records.reduce((sum, bytes) => sum + bytes.length, 0)
@@ -187,14 +187,17 @@ function writeUstar(out: Buffer, at: number, fields: UstarFields): void {
     out[at + 154] = 0
 }
 
-/** One pax record; its length counts itself. */
-function paxRecord(key: string, value: string | Uint8Array): Buffer {
+/** A keyword ends at its first `=`: one inside the name of an attribute is written as GNU tar writes it. */
+const encodeKey = (name: ByteString) => name.replace(/[%=]/g, char => (char === '%' ? '%25' : '%3D'))
+
+/** One pax record, its keyword a byte string; its length counts itself. */
+function paxRecord(key: ByteString, value: string | Uint8Array): Buffer {
     const content = typeof value === 'string' ? Buffer.from(value) : value
-    const rest = 1 + Buffer.byteLength(key) + 1 + content.length + 1
+    const rest = 1 + key.length + 1 + content.length + 1
     let length = rest + String(rest).length
     if (String(length).length + rest !== length) length = rest + String(length).length
     const out = Buffer.allocUnsafe(length)
-    const at = out.write(`${length} ${key}=`)
+    const at = out.write(`${length} ${key}=`, 'latin1')
     out.set(content, at)
     out[length - 1] = 0x0a
     return out
