@@ -74,7 +74,7 @@ export class Run {
             }
             await this.#turnBack()
             if (!this.#abandoned && !this.#writeEnd()) await this.#turnBack()
-            if (!this.#abandoned && !this.settled) this.#writeEnd()
+            if (!this.#abandoned && this.end === undefined) this.#writeEnd()
         } catch (error) {
             if (!this.#abandoned) this.#endUnwritten(asFault(error))
         }
@@ -92,11 +92,14 @@ export class Run {
     settle(): boolean {
         if (this.settled || this.needsRecovery) return this.settled
         try {
-            if (!this.#writeEnd()) return false
+            this.#must(this.#endEvent())
+        } catch {
+            // The disk refuses still; the change that wants to begin is told so.
+            return false
         } finally {
             this.#journal.close()
         }
-        return this.settled
+        return true
     }
 
     /** Durable when it returns; the change stops at the next task boundary. */
@@ -205,7 +208,7 @@ export class Run {
         }
         // On disk the group must be known to have failed before its done tasks are undone: a restart would go on in it.
         this.#tryFlush()
-        if (this.#pending.length > 0) throw this.#cannotTurn()
+        if (this.#pending.length > 0) throw this.#cannotFinish()
         await this.#takeBack(this.#inGroup(task))
     }
 
@@ -266,8 +269,8 @@ export class Run {
     async #turnBack(): Promise<void> {
         if (this.#abandoned || this.ledger.turn?.to !== 'undo') return
         this.#tryFlush()
-        // What an unsynced record says is open until it is cut off, and a plan that resumes must know that it turned.
-        if (this.#uncertain || (this.#pending.length > 0 && this.#wouldResume)) throw this.#cannotTurn()
+        // A plan that resumes must know that it turned.
+        if (this.#pending.length > 0 && this.#wouldResume) throw this.#cannotFinish()
         await this.#takeBack(this.ledger.plan.tasks)
     }
 
@@ -276,8 +279,8 @@ export class Run {
         return plan.recovery === 'resume' || asked.some(one => isCommit(one.question.id))
     }
 
-    #cannotTurn(): Fault {
-        return new Fault('stuck', 'cannot take back what was done: the journal cannot be written', {
+    #cannotFinish(): Fault {
+        return new Fault('stuck', 'cannot finish: the journal cannot be written', {
             hint: 'mend the disk of the state directory, then start the daemon again: it finishes this change',
         })
     }
@@ -297,6 +300,9 @@ export class Run {
      */
     async #takeBack(tasks: PlannedTask[], mayGoOn = () => true): Promise<boolean> {
         const { ledger } = this
+        this.#tryFlush()
+        // A record whose sync failed may be on the disk all the same, and say that what is taken back here is done.
+        if (this.#uncertain) throw this.#cannotFinish()
         let again = false
         for (const task of tasks.toReversed()) {
             const state = ledger.stateOf(task.id)
@@ -341,7 +347,9 @@ export class Run {
                 this.turn({ to: 'undo', result: 'failed', error: fault }, 'taking back what was done')
                 return false
             }
-            // What follows from the durable records is what the next start writes: it may be told.
+            // The next start goes on from what is durable: it may be told only when nothing else can come of that.
+            const told = (record: JournalRecord) => record.event.event === 'log' && record.turn === undefined
+            if (ledger.goesForward && !this.#pending.every(told)) throw this.#cannotFinish()
             this.#tell({ seq: this.ledger.seq + 1, time: this.#now(), ...end } as EndEvent)
             return true
         }

@@ -35,6 +35,8 @@ export interface Injection {
     at: number
     /** `crash`, or the code of an error. */
     what: 'crash' | 'ENOSPC' | 'EIO'
+    /** Errors only below this directory, as when it has a disk of its own. */
+    below?: string
     /** The error stays for all calls behind it, but those that give room back. */
     forGood?: boolean
 }
@@ -266,8 +268,10 @@ export class SimDisk {
         this.calls++
         const injection = this.#injection
         if (injection !== undefined) {
+            const elsewhere = injection.what !== 'crash' && !path.startsWith(injection.below ?? '/')
             const frees = call === 'unlink' || call === 'truncate'
-            const hit = this.calls === injection.at || (injection.forGood && this.calls > injection.at)
+            const turn = this.calls === injection.at || (injection.forGood && this.calls > injection.at)
+            const hit = turn && !elsewhere
             if (hit && injection.what === 'crash') {
                 part?.()
                 this.#dead = true

@@ -13,6 +13,8 @@ export interface Faults {
     at: number
     kind: 'kill' | 'power' | 'ENOSPC' | 'EIO'
     forGood?: boolean
+    /** Errors meet the state directory only. */
+    state?: boolean
     /** A crash at this call of the recovery; 0 for none. */
     again?: number
     againKind?: 'kill' | 'power'
@@ -108,7 +110,7 @@ export async function play(seed: number, faults: Faults, sabotage: Sabotage = {}
     sim.sabotage = sabotage.calls
     if (faults.at > 0) {
         const what = faults.kind === 'kill' || faults.kind === 'power' ? 'crash' : faults.kind
-        sim.inject({ at: faults.at, what, forGood: faults.forGood })
+        sim.inject({ at: faults.at, what, forGood: faults.forGood, below: faults.state ? '/state' : '/' })
     } else sim.inject(undefined)
     try {
         await program()
