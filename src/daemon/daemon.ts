@@ -50,6 +50,8 @@ export interface ConfigState {
     problems: ConfigProblem[]
     /** Set while the files cannot be used: what writes refuses with it. */
     fault?: Fault
+    /** The files as they were read, or why they could not be; to see whether they changed. */
+    source: string
 }
 
 /** A product is not installed every second. */
@@ -107,6 +109,11 @@ export class Daemon {
         }
     }
 
+    /** Whether the files are other ones than those that were read last. */
+    configChanged(): boolean {
+        return readConfig(this.parts.root, undefined).source !== this.#config.source
+    }
+
     product(): Product {
         const nowMs = this.parts.clock.bootMs()
         if (this.#product === undefined || nowMs - this.#product.readMs > productMs)
@@ -139,13 +146,15 @@ export class Daemon {
 
 function readConfig(root: string, before: Config | undefined): ConfigState {
     const fallback = before ?? defaultConfig()
+    let source = ''
     try {
-        const { config, problems } = checkConfigText(readConfigFiles(root), {
-            categories: categories.map(({ id }) => id),
-        })
-        if (config !== undefined) return { config, problems: [] }
-        return { config: fallback, problems, fault: configFault(problems) }
+        const files = readConfigFiles(root)
+        source = JSON.stringify(files)
+        const { config, problems } = checkConfigText(files, { categories: categories.map(({ id }) => id) })
+        if (config !== undefined) return { config, problems: [], source }
+        return { config: fallback, problems, fault: configFault(problems), source }
     } catch (error) {
-        return { config: fallback, problems: [], fault: asFault(error) }
+        const fault = asFault(error)
+        return { config: fallback, problems: [], fault, source: source === '' ? fault.message : source }
     }
 }

@@ -183,7 +183,9 @@ function refuse(socket: Socket, status: number, fault: Fault): void {
         `content-length: ${Buffer.byteLength(body)}`,
         'connection: close',
     ]
-    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
+    // Closing with unread bytes would be a reset, and the other side would not see the answer.
+    socket.resume()
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
     // Whoever does not read it does not keep the connection either.
     setTimeout(() => socket.destroy(), 1_000).unref()
 }

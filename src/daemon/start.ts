@@ -142,7 +142,9 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     const watch = watchDirectory(
         daemon.keys.config,
         1,
-        () => void reload(daemon, notifier),
+        () => {
+            if (daemon.configChanged()) void reload(daemon, notifier)
+        },
         error => log.warning(`cannot watch ${daemon.keys.config}: ${asFault(error).message}`),
     )
     const restart = watchForRestart(daemon, join(dirname(socket), 'restart-when-idle'), stopped.resolve)
@@ -153,7 +155,7 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     notifier.stopping('stopping')
     stop()
     clearInterval(restart)
-    await Promise.race([daemon.parts.runner.stop(), Bun.sleep(limits.stopMs)])
+    await within(daemon.parts.runner.stop(), limits.stopMs)
     await server.close()
     await watch.close()
     daemon.parts.systemd?.close()
@@ -161,6 +163,14 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     lock.release()
     log.notice('stopped')
     return 0
+}
+
+/** Waits for the promise, but no longer than this. */
+async function within(promise: Promise<unknown>, mostMs: number): Promise<void> {
+    const { promise: over, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, mostMs)
+    await Promise.race([promise, over])
+    clearTimeout(timer)
 }
 
 function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOptions, log: Log): Daemon {

@@ -11,7 +11,10 @@ const settleMs = 500
 /** Neither inotify nor chokidar sees a directory again that was removed and made anew. */
 const lookAgainMs = 30_000
 
-/** `depth` levels of directories below `directory` are watched. `onError` may be called often. */
+/**
+ * `depth` levels of directories below `directory` are watched. `onChange` is called once when watching begins too: what
+ * changed before that moment nobody would tell. `onError` may be called often.
+ */
 export function watchDirectory(
     directory: string,
     depth: number,
@@ -26,6 +29,7 @@ export function watchDirectory(
     const begin = () =>
         watch(directory, { depth, ignoreInitial: true, persistent: true, ignorePermissionErrors: true })
             .on('all', changed)
+            .on('ready', changed)
             .on('error', onError)
     let watcher = begin()
     let wasThere = existsSync(directory)
@@ -34,7 +38,6 @@ export function watchDirectory(
         if (isThere && !wasThere) {
             void watcher.close()
             watcher = begin()
-            changed()
         }
         wasThere = isThere
     }, lookAgainMs)

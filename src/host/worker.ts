@@ -93,8 +93,9 @@ async function run(
         throw died(operation, end, silent ? silenceMs : undefined, complaint())
     } catch (error) {
         child.kill('SIGKILL')
-        await ended
+        const end = await ended
         if (options.signal?.aborted) throw stopped()
+        if (child.pid === undefined) throw died(operation, end, undefined, '')
         throw error
     } finally {
         clearTimeout(watchdog)
