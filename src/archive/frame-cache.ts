@@ -191,7 +191,7 @@ function readIndexFile(path: string): Stored | undefined {
         const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
         const body = file.subarray(8)
         if (file.readBigUInt64LE(0) !== Bun.hash.xxHash3(body)) return undefined
-        const stored = deserialize(Uint8Array.from(body).buffer) as Stored
+        const stored = deserialize(new Uint8Array(body).buffer) as Stored
         return stored.version === 2 ? stored : undefined
     } catch {
         // No cache, or one of another version: everything is read.

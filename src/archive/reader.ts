@@ -118,43 +118,41 @@ export class ArchiveFile {
     }
 }
 
-/** How an archive is unlocked. */
-export type Unlock = { identities: AgeIdentity[] } | { none: true }
-
-/** Tar bytes that are worth keeping in memory between two reads of neighbours. */
+/** How many frames are decompressed at once: enough for every core. */
 const FRAMES_IN_FLIGHT = 6
+
+/** The compressed stream, wherever it lies. */
+interface StreamSource {
+    /** Fills `out` from `offset`; throws when the stream ends before. */
+    readInto(offset: number, out: Uint8Array): void
+    close(): void
+}
 
 /** The content of an archive, opened with a key when it is encrypted. */
 export class ArchiveReader {
     readonly archive: ArchiveFile
-    readonly #read: (offset: number, length: number) => Uint8Array
-    readonly #close: () => void
+    readonly #source: StreamSource
     /** Bytes of the compressed stream. */
     readonly #size: number
     #index: { withDigests: boolean; index: Index } | undefined
 
-    private constructor(
-        archive: ArchiveFile,
-        size: number,
-        read: (offset: number, length: number) => Uint8Array,
-        close: () => void,
-    ) {
+    private constructor(archive: ArchiveFile, size: number, source: StreamSource) {
         this.archive = archive
         this.#size = size
-        this.#read = read
-        this.#close = close
+        this.#source = source
     }
 
     static async open(archive: ArchiveFile, identities: AgeIdentity[]): Promise<ArchiveReader> {
         const { data, manifest } = archive.head
         const { file } = archive
         if (manifest.encryption.kind === 'none')
-            return new ArchiveReader(
-                archive,
-                data.size,
-                (offset, length) => file.read(data.at + offset, length),
-                () => {},
-            )
+            return new ArchiveReader(archive, data.size, {
+                readInto(offset, out) {
+                    if (offset + out.length > data.size || file.readInto(out, data.at + offset) < out.length)
+                        throw new Fault('damaged', `cannot read ${archive.path}: it is cut`)
+                },
+                close() {},
+            })
         const beginning = file.read(data.at, Math.min(mostHeaderBytes, data.size))
         const { headerLength } = readHeader(beginning)
         const fileKey = await openHeader(beginning, identities)
@@ -164,16 +162,11 @@ export class ArchiveReader {
                 file.read(data.at + offset, Math.max(0, Math.min(length, data.size - offset))),
         }
         const age = new AgeReader(source, { headerLength, fileKey, openAead, name: archive.path })
-        return new ArchiveReader(
-            archive,
-            age.plainSize,
-            (offset, length) => age.read(offset, length),
-            () => age.close(),
-        )
+        return new ArchiveReader(archive, age.plainSize, age)
     }
 
     close(): void {
-        this.#close()
+        this.#source.close()
     }
 
     /** Bytes of the compressed stream. */
@@ -183,7 +176,9 @@ export class ArchiveReader {
 
     /** A stretch of the compressed stream. */
     stored(offset: number, length: number): Uint8Array {
-        return this.#read(offset, length)
+        const bytes = new Uint8Array(length)
+        this.#source.readInto(offset, bytes)
+        return bytes
     }
 
     /** The index; its digests only when they are wanted. */
@@ -192,9 +187,9 @@ export class ArchiveReader {
         try {
             if (this.#size < FOOTER_BYTES)
                 throw new Fault('damaged', 'cannot read the index of the backup: it is cut')
-            const footer = readFooter(this.#read(this.#size - FOOTER_BYTES, FOOTER_BYTES), this.#size)
-            const digests = withDigests ? this.#read(footer.digests.at, footer.digests.size) : undefined
-            const index = readIndex(this.#read(footer.index.at, footer.index.size), digests, bytes =>
+            const footer = readFooter(this.stored(this.#size - FOOTER_BYTES, FOOTER_BYTES), this.#size)
+            const digests = withDigests ? this.stored(footer.digests.at, footer.digests.size) : undefined
+            const index = readIndex(this.stored(footer.index.at, footer.index.size), digests, bytes =>
                 Bun.zstdDecompressSync(bytes as Uint8Array<ArrayBuffer>),
             )
             const end = index.frames.at(-1)
@@ -210,25 +205,35 @@ export class ArchiveReader {
         }
     }
 
-    /** Every frame in order, decompressed on all cores, as one tar stream. */
+    /**
+     * Every frame in order, decompressed on all cores, as one tar stream. A piece is good until the next one is asked for.
+     */
     async *plain(from = 0, to = this.index().frames.length): AsyncGenerator<Uint8Array> {
         const { frames } = this.index()
-        const ahead: Promise<Uint8Array>[] = []
+        const ahead: { piece: Promise<Uint8Array>; room: Uint8Array }[] = []
+        // Rooms go round: a new one for each frame would be garbage faster than it is collected.
+        const spare: Uint8Array[] = []
         for (let next = from; next < to || ahead.length > 0; ) {
             while (next < to && ahead.length < FRAMES_IN_FLIGHT) {
-                const promise = this.#frame(next, frames[next]!)
-                promise.catch(() => {})
-                ahead.push(promise)
+                const frame = frames[next]!
+                let room = spare.pop()
+                if (room === undefined || room.length < frame.stored)
+                    room = new Uint8Array(roomFor(frame.stored))
+                const piece = this.#frame(next, frame, room.subarray(0, frame.stored))
+                piece.catch(() => {})
+                ahead.push({ piece, room })
                 next++
             }
-            yield await ahead.shift()!
+            const { piece, room } = ahead.shift()!
+            yield await piece
+            spare.push(room)
         }
     }
 
-    async #frame(number: number, frame: Index['frames'][number]): Promise<Uint8Array> {
-        const stored = this.#read(frame.at, frame.stored)
-        if (frame.plain > limits.foreignFrameBytes || declaredSize(stored) !== frame.plain)
-            throw this.#damagedFrame(number)
+    async #frame(number: number, frame: Index['frames'][number], stored: Uint8Array): Promise<Uint8Array> {
+        if (frame.plain > limits.foreignFrameBytes) throw this.#damagedFrame(number)
+        this.#source.readInto(frame.at, stored)
+        if (declaredSize(stored) !== frame.plain) throw this.#damagedFrame(number)
         let bytes: Uint8Array
         try {
             // Small frames are done before a thread would have woken up.
@@ -308,6 +313,9 @@ export class ArchiveReader {
             )
     }
 }
+
+/** Rooms of a few sizes only, so that one serves the next frame too. */
+const roomFor = (size: number) => Math.ceil(size / limits.frameBytes) * limits.frameBytes
 
 function frameStarts(frames: Index['frames']): number[] {
     const starts: number[] = []

@@ -31,12 +31,14 @@ export interface IndexEntry {
     mtimeNs: bigint
     /** Symlink target, or the archive path that a hard link repeats. */
     link?: ByteString
-    /** SHA-256 of the content as a reader of the file sees it; files only. */
+    /** SHA-256 of the content, or of what is not zeros in it (`holes`); files only. */
     sha256?: Uint8Array
     /** Offset of the entry's first header block in the tar stream. */
     at: number
     /** Written again later under the same name; only the later one counts. */
     superseded?: boolean
+    /** Stored as a sparse file: its digest is that of `HoleDigest`, which takes no time for holes. */
+    holes?: boolean
 }
 
 export interface Index {
@@ -46,6 +48,8 @@ export interface Index {
 
 const types: TarType[] = ['file', 'directory', 'symlink', 'hardlink']
 const FLAG_SUPERSEDED = 1
+const FLAG_HOLES = 2
+const SECOND = 1_000_000_000n
 
 /** zstd's magic numbers of skippable frames; the low four bits are ours to choose. */
 const MAGIC_INDEX = 0x184d2a50
@@ -61,6 +65,10 @@ export function writeIndex(
     at: number,
     compress: (bytes: Uint8Array) => Uint8Array,
 ): Uint8Array[] {
+    if (Math.max(index.entries.length, index.frames.length) > limits.indexEntries)
+        throw new Fault('failed', `cannot save more than ${limits.indexEntries} entries in one backup`, {
+            hint: 'exclude directories with many files, or choose fewer categories',
+        })
     const core = skippable(MAGIC_INDEX, compress(writeColumns(index)))
     const digests = skippable(MAGIC_DIGESTS, compress(writeDigests(index.entries)))
     const footer = Buffer.alloc(FOOTER_BYTES)
@@ -102,7 +110,8 @@ export function readIndex(
 ): Index {
     const bounded = (payload: Uint8Array) => {
         const plain = declaredSize(payload)
-        if (plain === undefined || plain > limits.indexBytes) throw damagedIndex('its size is impossible')
+        const most = Math.min(limits.indexBytes, limits.indexGrace + payload.length * limits.indexRatio)
+        if (plain === undefined || plain > most) throw damagedIndex('its size is impossible')
         return decompress(payload)
     }
     const index = readColumns(bounded(unwrap(MAGIC_INDEX, frame)))
@@ -157,14 +166,19 @@ function writeColumns(index: Index): Uint8Array {
         Buffer.from(Uint32Array.from(frames, frame => frame.plain).buffer),
         column(new Uint8Array(n), entry => types.indexOf(entry.type)),
         column(new Uint8Array(n), entry => categoryNumber.get(entry.category)),
-        column(new Uint8Array(n), entry => (entry.superseded ? FLAG_SUPERSEDED : 0)),
+        column(
+            new Uint8Array(n),
+            entry => (entry.superseded ? FLAG_SUPERSEDED : 0) | (entry.holes ? FLAG_HOLES : 0),
+        ),
         column(new Uint16Array(n), entry => entry.mode),
         column(new Uint32Array(n), entry => entry.uid),
         column(new Uint32Array(n), entry => entry.gid),
         column(new Float64Array(n), entry => entry.size),
         // Distances compress to almost nothing, offsets would not.
         column(new Float64Array(n), (entry, i) => entry.at - (i === 0 ? 0 : entries[i - 1]!.at)),
-        column(new BigInt64Array(n), entry => entry.mtimeNs),
+        // Nanoseconds in one number would end in the year 2262; file systems go further.
+        column(new BigInt64Array(n), entry => seconds(entry.mtimeNs)),
+        column(new Uint32Array(n), entry => Number(entry.mtimeNs - seconds(entry.mtimeNs) * SECOND)),
         Buffer.from(entries.map(entry => entry.path).join('\0'), 'latin1'),
         Buffer.from(entries.map(entry => entry.link ?? '').join('\0'), 'latin1'),
     ]
@@ -180,32 +194,57 @@ function writeColumns(index: Index): Uint8Array {
     return Buffer.concat([length, text, ...columns])
 }
 
+/** Whole seconds, rounded down, so that the rest is never negative. */
+function seconds(ns: bigint): bigint {
+    const rest = ns % SECOND
+    return (ns - rest) / SECOND - (rest < 0n ? 1n : 0n)
+}
+
+function isHeader(value: unknown): value is Header {
+    const header = value as Header | null
+    const count = (n: unknown) => Number.isInteger(n) && (n as number) >= 0
+    return (
+        typeof header === 'object' &&
+        header !== null &&
+        count(header.frames) &&
+        count(header.entries) &&
+        header.entries <= limits.indexEntries &&
+        header.frames <= limits.indexEntries &&
+        Array.isArray(header.categories) &&
+        header.categories.every(id => typeof id === 'string') &&
+        Array.isArray(header.columns) &&
+        header.columns.length === 14 &&
+        header.columns.every(count)
+    )
+}
+
 function readColumns(plain: Uint8Array): Index {
     const bytes = Buffer.from(plain.buffer, plain.byteOffset, plain.length)
     if (bytes.length < 4 || bytes.length > limits.indexBytes) throw damagedIndex('its size is impossible')
     const textEnd = 4 + bytes.readUInt32LE(0)
-    let header: Header
+    let header: unknown
     try {
-        header = JSON.parse(bytes.toString('utf8', 4, textEnd)) as Header
+        header = JSON.parse(bytes.toString('utf8', 4, textEnd))
     } catch (error) {
         throw new Fault('damaged', 'cannot read the index of the backup: its header is not valid', {
             cause: error,
         })
     }
+    if (!isHeader(header)) throw damagedIndex('its header is not valid')
     const n = header.entries
     const columns: Buffer[] = []
     let at = textEnd
-    for (const length of header.columns ?? []) {
+    for (const length of header.columns) {
         columns.push(bytes.subarray(at, at + length))
         at += length
     }
-    const widths = [4, 4, 1, 1, 1, 2, 4, 4, 8, 8, 8]
-    const counts = [header.frames, header.frames, n, n, n, n, n, n, n, n, n]
+    const widths = [4, 4, 1, 1, 1, 2, 4, 4, 8, 8, 8, 4]
+    const counts = [header.frames, header.frames, n, n, n, n, n, n, n, n, n, n]
     const wrong = widths.some((width, i) => columns[i]?.length !== width * counts[i]!)
-    if (columns.length !== 13 || at !== bytes.length || wrong)
+    if (at !== bytes.length || wrong)
         throw damagedIndex('its columns do not fit together')
     // Aligned copies: a typed array cannot begin at any byte.
-    const view = (i: number) => Uint8Array.from(columns[i]!).buffer
+    const view = (i: number) => new Uint8Array(columns[i]!).buffer
     const stored = new Uint32Array(view(0))
     const framePlain = new Uint32Array(view(1))
     const mode = new Uint16Array(view(5))
@@ -214,8 +253,9 @@ function readColumns(plain: Uint8Array): Index {
     const size = new Float64Array(view(8))
     const distance = new Float64Array(view(9))
     const mtime = new BigInt64Array(view(10))
-    const paths = n === 0 ? [] : columns[11]!.toString('latin1').split('\0')
-    const links = n === 0 ? [] : columns[12]!.toString('latin1').split('\0')
+    const mtimeRest = new Uint32Array(view(11))
+    const paths = n === 0 ? [] : columns[12]!.toString('latin1').split('\0')
+    const links = n === 0 ? [] : columns[13]!.toString('latin1').split('\0')
     if (paths.length !== n || links.length !== n) throw damagedIndex('its names do not match its entries')
 
     const frames: Frame[] = new Array(header.frames)
@@ -231,7 +271,8 @@ function readColumns(plain: Uint8Array): Index {
         const category = header.categories[columns[3]![i]!]
         entryAt += distance[i]!
         const ascends = i === 0 ? entryAt >= 0 : distance[i]! > 0
-        if (type === undefined || category === undefined || !Number.isSafeInteger(entryAt) || !ascends)
+        const sized = Number.isSafeInteger(size[i]) && size[i]! >= 0
+        if (type === undefined || category === undefined || !Number.isSafeInteger(entryAt) || !ascends || !sized)
             throw damagedIndex(`entry ${i} is impossible`)
         entries[i] = {
             path: paths[i]!,
@@ -241,11 +282,12 @@ function readColumns(plain: Uint8Array): Index {
             uid: uid[i]!,
             gid: gid[i]!,
             size: size[i]!,
-            mtimeNs: mtime[i]!,
+            mtimeNs: mtime[i]! * SECOND + BigInt(mtimeRest[i]!),
             link: links[i] === '' ? undefined : links[i],
             sha256: undefined,
             at: entryAt,
             superseded: (columns[4]![i]! & FLAG_SUPERSEDED) !== 0,
+            holes: (columns[4]![i]! & FLAG_HOLES) !== 0,
         }
     }
     return { frames, entries }

@@ -141,7 +141,8 @@ export class TarParser {
 
     #readHeader(block: Buffer): void {
         const fresh = this.#isFresh()
-        if (block.every(byte => byte === 0)) {
+        // Looking at all 512 bytes is only worth it where the first one says so.
+        if (block[0] === 0 && block.every(byte => byte === 0)) {
             if (!fresh) throw damaged(this.#at, 'a header without its entry')
             this.#zeros++
             if (this.#zeros >= 2) this.#ended = true
@@ -302,8 +303,10 @@ const entryTypes: Record<string, TarEntry['type']> = {
 }
 
 function checkSum(block: Buffer, at: number): void {
-    let sum = 0
-    for (let i = 0; i < BLOCK; i++) sum += i >= 148 && i < 156 ? 0x20 : block[i]!
+    // The checksum's own eight bytes count as spaces.
+    let sum = 8 * 0x20
+    for (let i = 0; i < 148; i++) sum += block[i]!
+    for (let i = 156; i < BLOCK; i++) sum += block[i]!
     if (readNumber(block, 148, 8, at) !== sum) throw damaged(at, 'a header with a wrong checksum')
 }
 
@@ -317,10 +320,19 @@ function readNumber(block: Buffer, from: number, length: number, at: number): nu
         if (!Number.isSafeInteger(value)) throw damaged(at, 'a number field out of range')
         return value
     }
-    const text = cString(block, from, length).trim()
-    if (text === '') return 0
-    if (!/^[0-7]+$/.test(text)) throw damaged(at, 'a number field that is no number')
-    return Number.parseInt(text, 8)
+    let value = 0
+    let i = from
+    const end = from + length
+    while (i < end && block[i] === 0x20) i++
+    for (; i < end; i++) {
+        const digit = block[i]! - 0x30
+        if (digit < 0 || digit > 7) break
+        value = value * 8 + digit
+    }
+    // Digits end with spaces or a NUL; what stands behind a NUL is not looked at.
+    while (i < end && block[i] === 0x20) i++
+    if (i < end && block[i] !== 0) throw damaged(at, 'a number field that is no number')
+    return value
 }
 
 /** A time field, which GNU tar lets be negative: then all of it is one number in two's complement. */

@@ -80,22 +80,24 @@ const typeFlag: Record<TarType, number> = { file: 0x30, hardlink: 0x31, symlink:
 /** The header blocks of one entry: the pax header with its records, then the ustar header. */
 export function tarHeader(entry: TarEntry): Buffer {
     const path = entry.type === 'directory' ? `${entry.path}/` : entry.path
-    const records: Buffer[] = []
-    const record = (key: string, value: string | Uint8Array) => records.push(paxRecord(key, value))
+    let records: ByteString = ''
+    const record = (key: ByteString, value: ByteString) => {
+        records += paxRecord(key, value)
+    }
 
     let name: { name: ByteString; prefix: ByteString } | undefined
     if (entry.sparse === undefined) {
         name = splitName(path)
-        if (name === undefined) record('path', Buffer.from(path, 'latin1'))
+        if (name === undefined) record('path', path)
     } else {
         record('GNU.sparse.major', '1')
         record('GNU.sparse.minor', '0')
-        record('GNU.sparse.name', Buffer.from(path, 'latin1'))
+        record('GNU.sparse.name', path)
         record('GNU.sparse.realsize', String(entry.size))
         name = { name: 'GNUSparseFile.0/sparse', prefix: '' }
     }
     const link = entry.link ?? ''
-    if (link.length > 100) record('linkpath', Buffer.from(link, 'latin1'))
+    if (link.length > 100) record('linkpath', link)
     const size = storedSize(entry)
     if (size > MAX_OCTAL_12) record('size', String(size))
     if (entry.uid > MAX_OCTAL_8) record('uid', String(entry.uid))
@@ -103,15 +105,15 @@ export function tarHeader(entry: TarEntry): Buffer {
     record('mtime', paxTime(entry.mtimeNs))
     if (entry.atimeNs !== undefined) record('atime', paxTime(entry.atimeNs))
     const nameTooLong = (text: string) => Buffer.byteLength(text) > 32
-    if (nameTooLong(entry.uname)) record('uname', entry.uname)
-    if (nameTooLong(entry.gname)) record('gname', entry.gname)
+    if (nameTooLong(entry.uname)) record('uname', bytesOf(entry.uname))
+    if (nameTooLong(entry.gname)) record('gname', bytesOf(entry.gname))
     for (const xattr of entry.xattrs ?? []) {
         const acl = aclText(xattr)
         if (acl !== undefined) record(acl.key, acl.text)
-        record(`SCHILY.xattr.${encodeKey(xattr.name)}`, xattr.value)
+        record(`SCHILY.xattr.${encodeKey(xattr.name)}`, bytesOf(xattr.value))
     }
 
-    const paxSize = records.reduce((sum, bytes) => sum + bytes.length, 0)
+    const paxSize = records.length
     if (paxSize > limits.paxBytes)
         throw new Fault('failed', `cannot save ${entry.path}: its extended attributes take ${paxSize} bytes`)
     const out = Buffer.alloc(BLOCK + paxSize + padding(paxSize) + BLOCK)
@@ -128,11 +130,7 @@ export function tarHeader(entry: TarEntry): Buffer {
         uname: '',
         gname: '',
     })
-    let at = BLOCK
-    for (const bytes of records) {
-        bytes.copy(out, at)
-        at += bytes.length
-    }
+    out.write(records, BLOCK, 'latin1')
     const seconds = Number(entry.mtimeNs / 1_000_000_000n)
     writeUstar(out, out.length - BLOCK, {
         name: name?.name ?? path.slice(0, 100),
@@ -190,17 +188,15 @@ function writeUstar(out: Buffer, at: number, fields: UstarFields): void {
 /** A keyword ends at its first `=`: one inside the name of an attribute is written as GNU tar writes it. */
 const encodeKey = (name: ByteString) => name.replace(/[%=]/g, char => (char === '%' ? '%25' : '%3D'))
 
-/** One pax record, its keyword a byte string; its length counts itself. */
-function paxRecord(key: ByteString, value: string | Uint8Array): Buffer {
-    const content = typeof value === 'string' ? Buffer.from(value) : value
-    const rest = 1 + key.length + 1 + content.length + 1
+const bytesOf = (value: string | Uint8Array): ByteString =>
+    Buffer.from(value as Uint8Array).toString('latin1')
+
+/** One pax record; its length counts itself. */
+function paxRecord(key: ByteString, value: ByteString): ByteString {
+    const rest = 1 + key.length + 1 + value.length + 1
     let length = rest + String(rest).length
     if (String(length).length + rest !== length) length = rest + String(length).length
-    const out = Buffer.allocUnsafe(length)
-    const at = out.write(`${length} ${key}=`, 'latin1')
-    out.set(content, at)
-    out[length - 1] = 0x0a
-    return out
+    return `${length} ${key}=${value}\n`
 }
 
 /** Fits a path into the name and prefix fields, or undefined when it needs a pax record. */
