@@ -63,6 +63,21 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         (await json<{ changes: { id: string; kind: string; state: string; result?: string }[] }>(['history']))
             .changes
 
+    /** Waits until another process than `main` is the daemon, and ready. */
+    const successor = (main: string, seconds: number) =>
+        machine.until(seconds, 'the next daemon', async () => {
+            const now = await property('MainPID')
+            return now !== main && now !== '0' && (await active()) === 'active'
+        })
+
+    const quiet = (seconds: number) =>
+        machine.until(seconds, 'quiet', async () => {
+            const { running, unfinished } = await json<{ running: unknown; unfinished: unknown[] }>([
+                'status',
+            ])
+            return running === null && unfinished.length === 0
+        })
+
     /** Starts a backup and stops its worker in the middle: a change that runs for as long as a test wants. */
     const halfABackup = async () => {
         // Nothing of it may come out of the cache, or the worker is done before it is found.
@@ -133,7 +148,7 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     step('is set up without questions', async () => {
         const said = await succeeds(['setup', '--defaults'])
         // Its output is no terminal here, and a secret that went into a log is none any more.
-        expect(said).not.toContain('AGE-SECRET-KEY')
+        expect(said).not.toMatch(/AGE-SECRET-KEY-1[0-9A-Z]{8}/)
         expect(mode('/etc/proxsave/identity.txt')).toBe('600')
     })
 
@@ -147,7 +162,13 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
 
     step('has units that systemd finds nothing wrong with', async () => {
         const units = ['proxsave.service', 'proxsave-backup@daily.service', 'proxsave-backup@daily.timer']
-        const verified = await machine.run(['systemd-analyze', 'verify', '--man=no', ...units])
+        const verified = await machine.run([
+            'systemd-analyze',
+            'verify',
+            '--man=no',
+            '--generators=yes',
+            ...units,
+        ])
         const ours = (verified.stdout + verified.stderr).split('\n').filter(line => line.includes('proxsave'))
         expect(ours).toEqual([])
         expect(verified.status).toBe(0)
@@ -189,7 +210,9 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         mkdirSync(machine.path('/root/by-hand'))
         const ran = await machine.run(['bash', '-o', 'pipefail', '-c', command])
         expect(ran.status, `${command}\n${ran.stderr}`).toBe(0)
-        expect(ran.stderr).toBe('')
+        // tar remarks that two of the odd files are from 1965 and from 2049.
+        const remarks = ran.stderr.split('\n').filter(line => !/^tar: .*time stamp /.test(line))
+        expect(remarks.join('\n')).toBe('')
         const copy = await describeTree(machine.path('/root/by-hand/etc'))
         // GNU tar does not set access times.
         const found = differences(etc, copy, { without: secrets, ignoring: ['atime'] })
@@ -210,7 +233,10 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     step('gives back all of /etc with extract', async () => {
         await succeeds(['extract', 'latest', 'etc', '--output', '/root/extracted'])
         const copy = await describeTree(machine.path('/root/extracted/etc'))
-        expect(differences(etc, copy, { without: secrets }).slice(0, 30)).toEqual([])
+        expect(differences(etc, copy, { without: secrets, ignoring: ['atime'] }).slice(0, 30)).toEqual([])
+        // Access times too where nobody else reads: the commands whose output is saved read some of /etc.
+        const odd = (tree: Tree) => new Map([...tree].filter(([path]) => path.startsWith('zz-odd')))
+        expect(differences(odd(etc), odd(copy))).toEqual([])
     })
 
     step('is as it was after a reboot', async () => {
@@ -234,20 +260,23 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         const before = { names: backups(), changes: (await changes()).length }
         const { main } = await halfABackup()
         await machine.must(['kill', '-9', main])
-        await machine.until(30, 'the next daemon', async () => {
-            const now = await property('MainPID')
-            return now !== main && now !== '0' && (await active()) === 'active'
-        })
-        await machine.until(30, 'the end of recovery', async () => {
-            const { unfinished } = await json<{ unfinished: unknown[] }>(['status'])
-            return unfinished.length === 0
-        })
+        await successor(main, 30)
+        await quiet(30)
         const [last, ...older] = await changes()
         expect(older.length).toBe(before.changes)
         expect(last!.result).toBe('failed')
         const told = await succeeds(['history', last!.id])
         expect(told).toMatch(/interrupted|crash|ended|undone|cleaned/i)
-        expect(readdirSync(machine.path('/var/backups/proxsave')).sort()).toEqual(before.names.sort())
+        const left = readdirSync(machine.path('/var/backups/proxsave'), {
+            recursive: true,
+            withFileTypes: true,
+        })
+        expect(
+            left
+                .filter(entry => !entry.isDirectory())
+                .map(entry => entry.name)
+                .sort(),
+        ).toEqual(before.names.sort())
         expect(await machine.journal('proxsave.service')).toContain(last!.id)
         await succeeds(['backup'])
         await succeeds(['verify', '--deep', 'latest'])
@@ -283,7 +312,10 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     })
 
     step('does not stop apt when the daemon is gone', async () => {
+        const began = performance.now()
         await machine.must(['systemctl', 'stop', 'proxsave.service'])
+        // Nothing runs, so nothing is waited for.
+        expect(performance.now() - began).toBeLessThan(5000)
         const proxmox = await apt('install', '--reinstall', './pve-manager.deb')
         expect(proxmox.status, proxmox.stdout + proxmox.stderr).toBe(0)
         await machine.must(['systemctl', 'start', 'proxsave.service'])
@@ -296,10 +328,7 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         expect(await property('MainPID')).toBe(main)
         expect((await machine.run(['test', '-e', '/run/proxsave/restart-when-idle'])).status).toBe(0)
         await machine.must(['kill', '-CONT', worker])
-        await machine.until(90, 'the new daemon', async () => {
-            const now = await property('MainPID')
-            return now !== main && now !== '0' && (await active()) === 'active'
-        })
+        await successor(main, 90)
         const [last] = await changes()
         expect(last).toMatchObject({ kind: 'backup', result: 'ok' })
         expect((await machine.run(['test', '-e', '/run/proxsave/restart-when-idle'])).status).toBe(1)
@@ -309,8 +338,7 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         const main = await property('MainPID')
         const upgraded = await apt('install', '--reinstall', `./${basename(deb)}`)
         expect(upgraded.status, upgraded.stdout + upgraded.stderr).toBe(0)
-        expect(await property('MainPID')).not.toBe(main)
-        expect(await active()).toBe('active')
+        await successor(main, 10)
         await succeeds(['verify', 'latest'])
     })
 
@@ -332,10 +360,7 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         expect(removed.stdout + removed.stderr).toContain('a change is running')
         expect(await property('MainPID')).toBe(main)
         await machine.must(['kill', '-CONT', worker])
-        await machine.until(90, 'the end of the backup', async () => {
-            const { unfinished } = await json<{ unfinished: unknown[] }>(['status'])
-            return unfinished.length === 0
-        })
+        await quiet(90)
     })
 
     step('keeps backups and configuration when it is removed', async () => {
