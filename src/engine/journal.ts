@@ -37,8 +37,8 @@ export class Journal {
     }
 
     /**
-     * True when a sync failed: the kernel does not say whether that record will be there after a power loss. A later
-     * append cuts it off and makes the journal certain again.
+     * True when an append failed and what it wrote could not be cut off: some of it may be there after a power loss, or
+     * for the next process. An append that works makes the journal certain again.
      */
     get uncertain(): boolean {
         return this.#uncertain
@@ -52,18 +52,19 @@ export class Journal {
             if (this.#dirty) this.#file.truncate(this.#size)
             this.#dirty = true
             this.#file.append(bytes)
+            this.#file.sync()
         } catch (error) {
+            this.#cutOff()
             throw unwritable(this.path, error)
         }
-        this.#sync()
         this.#size += bytes.length
         this.#dirty = false
+        this.#uncertain = false
     }
 
     /** Makes durable what an earlier process may have written without living to sync it. */
     sync(): void {
-        if (this.#dirty) this.append([])
-        else this.#sync()
+        this.append([])
     }
 
     close(): void {
@@ -71,13 +72,16 @@ export class Journal {
         this.#file = undefined
     }
 
-    #sync(): void {
+    /** Takes a failed append back, durably: whole records of it may have reached the file. */
+    #cutOff(): void {
+        if (this.#file === undefined) return
+        this.#uncertain = true
         try {
-            this.#file!.sync()
+            this.#file.truncate(this.#size)
+            this.#file.sync()
             this.#uncertain = false
-        } catch (error) {
-            this.#uncertain = true
-            throw unwritable(this.path, error)
+        } catch {
+            // It stays uncertain; the next append cuts first.
         }
     }
 }

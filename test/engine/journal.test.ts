@@ -115,18 +115,30 @@ describe('journal', () => {
             }
         })
 
-    test('knows that a failed sync leaves open what is on the disk', () => {
+    test('knows that a failed append which cannot be cut off leaves open what is on the disk', () => {
         const sim = new SimDisk(seeded(8))
         sim.disk.mkdir('/state', 0o700)
         const journal = new Journal(sim.disk, path)
         // The first call is the write, the second the sync.
-        sim.inject({ at: 2, what: 'EIO' })
+        sim.inject({ at: 2, what: 'EIO', forGood: true })
         expect(() => journal.append(['open'])).toThrow()
         expect(journal.uncertain).toBe(true)
         sim.inject(undefined)
         journal.append(['certain'])
         expect(journal.uncertain).toBe(false)
         expect(readAll(sim)).toEqual(['certain'])
+    })
+
+    test('an append that failed half-way leaves none of its records', () => {
+        for (let seed = 0; seed < 50; seed++) {
+            const sim = new SimDisk(seeded(seed))
+            sim.disk.mkdir('/state', 0o700)
+            const journal = new Journal(sim.disk, path)
+            sim.inject({ at: 1, what: 'ENOSPC', forGood: true })
+            expect(() => journal.append(['one', 'two', 'three'])).toThrow('ENOSPC')
+            expect(journal.uncertain).toBe(false)
+            expect(readAll(sim)).toEqual([])
+        }
     })
 
     test('refuses a record above the limit before it writes anything', () => {

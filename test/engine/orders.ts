@@ -2,7 +2,7 @@
  * A language of one line for what tasks do and in which order.
  *
  * Setup: the tasks of a plan, each with what is special about it:
- *     `t1 t2:optional t3:pivot t4:do-error t5:undo-error t6:irreversible t7:optional,do-error,group=g t8:hang`
+ *     `t1 t2:optional t3:pivot t4:do-error t5:undo-error t6:irreversible t7:optional,do-error,group=g t8:hang t9:fails-later`
  * Result: what was called, in order:
  *     `t1:do t2:do t4:do-error t4:undo t2:undo t1:undo`
  */
@@ -26,6 +26,8 @@ export interface Bench {
     /** A new process on the same disk: nothing of the old one goes on. */
     restart(options?: Partial<RunnerOptions>): Runner
     plan(setup: string, more?: Partial<Plan>): Plan
+    /** Makes the task `fails-later` fail now; when it runs again it does not. */
+    failLater(): void
     /** Lets everything that can happen without time passing happen. */
     quiet(): Promise<void>
 }
@@ -36,6 +38,8 @@ export function bench(seed = 1): Bench {
     const sim = new SimDisk(random)
     const calls: string[] = []
     const kinds = new TaskKinds()
+    let failLater = () => {}
+    let laterFailed = false
     const test = (flags: string[], name: string) => flags.includes(name)
     for (const irreversible of [false, true])
         kinds.register<{ flags: string[] }>({
@@ -52,6 +56,10 @@ export function bench(seed = 1): Bench {
                 if (test(flags, 'hang'))
                     await new Promise((_, reject) => {
                         context.signal.addEventListener('abort', () => reject(context.signal.reason))
+                    })
+                if (test(flags, 'fails-later') && !laterFailed)
+                    await new Promise((_, reject) => {
+                        failLater = () => reject(new Fault('failed', `cannot do ${context.task}`))
                     })
                 return { did: context.task }
             },
@@ -71,6 +79,10 @@ export function bench(seed = 1): Bench {
         sim,
         kinds,
         calls: () => calls.join(' '),
+        failLater() {
+            laterFailed = true
+            failLater()
+        },
         restart(options?: Partial<RunnerOptions>) {
             clock.forget()
             sim.kill()

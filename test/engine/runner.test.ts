@@ -147,6 +147,16 @@ describe('recovery', () => {
             expect(at.calls()).toBe(calls)
         })
 
+    test('does not try an undo again that later tasks have built upon', async () => {
+        const at = bench()
+        await at.runner.recover()
+        at.runner.start(at.plan('t1:pivot t2:optional,do-error,undo-error t3:hang'))
+        await at.quiet()
+        at.restart().recover()
+        await at.quiet()
+        expect(at.calls()).toBe('t1:do t2:do-error t2:undo-error t3:do t3:do')
+    })
+
     test('a restart of a change that was told to end finds nothing to do', async () => {
         const at = bench()
         await at.runner.recover()
@@ -392,4 +402,36 @@ describe('a disk that fails', () => {
         expect((await at.runner.wait(at.runner.start(at.plan('t1')))).result).toBe('ok')
         expect(at.store.summary(id)).toMatchObject({ state: 'done', result: 'cancelled' })
     })
+
+    for (const [name, setup, more, before, after] of [
+        [
+            'a change behind its pivot is not told to be over',
+            't1:pivot t2:fails-later t3',
+            {},
+            't1:do t2:do t2:undo',
+            't1:do t2:do t2:undo t2:do t3:do',
+        ],
+        [
+            'a group is not undone that the next start would go on with',
+            't1:optional,group=g t2:optional,group=g,fails-later t3',
+            { recovery: 'resume' as const },
+            't1:do t2:do',
+            't1:do t2:do t2:do t3:do',
+        ],
+    ] as const)
+        test(`when nothing can be journaled any more, ${name}`, async () => {
+            const at = bench()
+            await at.runner.recover()
+            const id = at.runner.start(at.plan(setup, more))
+            await at.quiet()
+            at.sim.inject({ at: 1, what: 'ENOSPC', forGood: true })
+            at.failLater()
+            expect(await at.runner.wait(id)).toMatchObject({ result: 'failed', error: { kind: 'stuck' } })
+            expect(at.calls()).toBe(before)
+            at.sim.inject(undefined)
+            expect(() => at.runner.start(at.plan('t1'))).toThrow('is not finished')
+            await at.runner.recover()
+            expect(at.calls()).toBe(after)
+            expect(at.store.summary(id)).toMatchObject({ state: 'done', result: 'ok' })
+        })
 })
