@@ -20,6 +20,12 @@ export const limits = {
     smallMemberBytes: MiB,
     /** The index of an archive, decompressed: about 2 million entries. */
     indexBytes: 512 * MiB,
+    /** Entries and frames of one index: each costs a few hundred bytes of memory. */
+    indexEntries: 2_000_000,
+    /** An index unfolds to at most this many times its stored size (paths compress tenfold) … */
+    indexRatio: 256,
+    /** … or this much, for small ones. */
+    indexGrace: 16 * MiB,
     /** A decompressed frame from an archive that someone else may have made. */
     foreignFrameBytes: 16 * MiB,
     /** Pax header of one entry: xattrs are at most 64 KiB each on Linux, 1 MiB together is already odd. */

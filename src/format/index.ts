@@ -241,8 +241,7 @@ function readColumns(plain: Uint8Array): Index {
     const widths = [4, 4, 1, 1, 1, 2, 4, 4, 8, 8, 8, 4]
     const counts = [header.frames, header.frames, n, n, n, n, n, n, n, n, n, n]
     const wrong = widths.some((width, i) => columns[i]?.length !== width * counts[i]!)
-    if (at !== bytes.length || wrong)
-        throw damagedIndex('its columns do not fit together')
+    if (at !== bytes.length || wrong) throw damagedIndex('its columns do not fit together')
     // Aligned copies: a typed array cannot begin at any byte.
     const view = (i: number) => new Uint8Array(columns[i]!).buffer
     const stored = new Uint32Array(view(0))
@@ -272,7 +271,13 @@ function readColumns(plain: Uint8Array): Index {
         entryAt += distance[i]!
         const ascends = i === 0 ? entryAt >= 0 : distance[i]! > 0
         const sized = Number.isSafeInteger(size[i]) && size[i]! >= 0
-        if (type === undefined || category === undefined || !Number.isSafeInteger(entryAt) || !ascends || !sized)
+        if (
+            type === undefined ||
+            category === undefined ||
+            !Number.isSafeInteger(entryAt) ||
+            !ascends ||
+            !sized
+        )
             throw damagedIndex(`entry ${i} is impossible`)
         entries[i] = {
             path: paths[i]!,
