@@ -16,6 +16,9 @@ interface Job {
 /** Operations that write below the state directory: one at a time, and recovery waits for their lock. */
 const exclusive: ReadonlySet<string> = new Set(['archive.write'])
 
+/** Rows of a listing that wait to go out together. */
+const rowBytes = 32 * 1024
+
 /** Progress is for eyes: more lines than this a second tell nobody more. */
 const progressEveryMs = 100
 
@@ -26,7 +29,13 @@ export async function work(
     write: (line: string) => Promise<void> | void,
     stop: AbortSignal,
 ): Promise<number> {
-    const say = (record: unknown) => write(`${JSON.stringify(record)}\n`)
+    // Rows of a listing go out together: a system call for each would take longer than finding them.
+    let rows = ''
+    const say = (record: unknown) => {
+        const lines = `${rows}${JSON.stringify(record)}\n`
+        rows = ''
+        return write(lines)
+    }
     try {
         dieWithParent()
         setUmask(0o077)
@@ -45,7 +54,11 @@ export async function work(
                     void say({ event: 'progress', ...event })
                 },
                 warn: text => void say({ event: 'warning', text }),
-                item: item => say({ event: 'item', item }),
+                item(item) {
+                    const row = JSON.stringify({ event: 'item', item })
+                    if (rows.length + row.length > rowBytes) return say({ event: 'item', item })
+                    rows += `${row}\n`
+                },
                 signal: stop,
             })
             await say({ event: 'result', value })
