@@ -195,7 +195,7 @@ function cliFor(options: Options, { terminal, connect, files, version }: Outside
 function helpEnd(spec: Command): string {
     const statuses = [...new Set([...spec.statuses, 2, 3])].sort((a, b) => a - b)
     const lines = statuses.map(status => `  ${status}  ${statusMeanings[status]}`)
-    return `\nExit status:\n${lines.join('\n')}\n\nExample:\n  ${spec.example}\n`
+    return `\nExit status:\n${lines.join('\n')}\n\nExample:\n  ${spec.example}`
 }
 
 async function printHelp(terminal: Terminal, wanted: boolean): Promise<void> {

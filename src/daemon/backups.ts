@@ -160,15 +160,23 @@ export async function startBackup(
         signal.throwIfAborted()
         try {
             const id = daemon.parts.runner.start(plan)
-            daemon.duties = afterBackup(daemon, id).catch(error =>
-                daemon.parts.log.warning(`behind the backup: ${asFault(error).message}`),
-            )
+            keepDuties(daemon, id)
             return id
         } catch (error) {
             // Somebody was quicker between the look and the start.
             if (order.wait !== true || !(error instanceof Fault) || error.kind !== 'conflict') throw error
         }
     }
+}
+
+/** Does what belongs behind the backup; never fails, because nobody waits for it. */
+function keepDuties(daemon: Daemon, id: string): void {
+    const duties = afterBackup(daemon, id)
+        .catch(error => daemon.parts.log.warning(`behind the backup: ${asFault(error).message}`))
+        .finally(() => {
+            if (daemon.duties === duties) daemon.duties = undefined
+        })
+    daemon.duties = duties
 }
 
 /**
@@ -182,7 +190,11 @@ export async function untilIdle(daemon: Daemon, wait: boolean, signal: AbortSign
         const running = runner.running()?.summary
         const unfinished = running === undefined ? runner.unfinished()[0] : undefined
         const busy = running ?? unfinished
-        if (running === undefined && unfinished === undefined) return
+        if (running === undefined && unfinished === undefined) {
+            if (daemon.duties === undefined) return
+            await settled(daemon.duties, untilMs - clock.bootMs(), signal)
+            continue
+        }
         const automatic = busy?.facts.automatic === true
         if (!automatic && !wait)
             throw new Fault(

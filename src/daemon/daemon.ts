@@ -66,7 +66,7 @@ export class Daemon {
     /** Passphrases between a request and the task that needs them, by reference; never on disk. */
     readonly secrets = new Map<string, string>()
     /** What is still to be done behind the last backup; the next change waits for it. */
-    duties: Promise<void> = Promise.resolve()
+    duties: Promise<void> | undefined
     #config: ConfigState
     #product: { product: Product; readMs: number } | undefined
 

@@ -1,6 +1,6 @@
 /** A real daemon on a small tree of its own, and the command line talking to it from inside the test. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { runCli } from '../../src/cli/main.ts'
@@ -142,4 +142,7 @@ export async function until(condition: () => boolean, what: string): Promise<voi
     }
 }
 
-export const exists = existsSync
+/** Retention counts by seconds, as Proxmox does: backups that shall both be kept need one of their own. */
+export async function nextSecond(): Promise<void> {
+    await Bun.sleep(1_000 - (Date.now() % 1_000))
+}
