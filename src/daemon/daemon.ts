@@ -67,6 +67,8 @@ export class Daemon {
     readonly secrets = new Map<string, string>()
     /** What is still to be done behind the last backup; the next change waits for it. */
     duties: Promise<void> | undefined
+    /** Requests answered so far. */
+    served = 0
     #config: ConfigState
     #product: { product: Product; readMs: number } | undefined
 

@@ -223,6 +223,7 @@ async function serve(
                 ? unknownPath(url.pathname)
                 : wrongMethod(request.method, url.pathname)
         }
+        options.daemon.served++
         const { route, params } = match
         const call = {
             params,

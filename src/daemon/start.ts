@@ -125,6 +125,9 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     process.on('SIGPIPE', () => undefined)
 
     const daemon = assemble({ root, state }, options, log)
+    // Before anybody can know that we are here, so that no signal ends us unprepared.
+    const stopped = Promise.withResolvers<void>()
+    const stop = listenToSignals(daemon, notifier, stopped.resolve)
     const server = await listen({
         path: socket,
         router: new Router(routes),
@@ -136,9 +139,8 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     log.notice(`proxsaved ${options.version} serves ${root} at ${socket}, state in ${state}`)
     for (const text of skippedHere(daemon)) log.info(`skipped: ${text}`)
 
-    const stopped = Promise.withResolvers<void>()
     const pulse = beat(notifier)
-    const stop = listenToSignals(daemon, notifier, stopped.resolve)
+    const rest = restBetweenRequests(daemon)
     const watch = watchDirectory(
         daemon.keys.config,
         1,
@@ -160,6 +162,7 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     await watch.close()
     daemon.parts.systemd?.close()
     clearInterval(pulse)
+    clearInterval(rest)
     lock.release()
     log.notice('stopped')
     return 0
@@ -280,6 +283,22 @@ async function reload(daemon: Daemon, notifier: Notifier): Promise<void> {
 function beat(notifier: Notifier): ReturnType<typeof setInterval> {
     const everyMs = notifier.watchdogMs === undefined ? 60_000 : Math.max(100, notifier.watchdogMs / 3)
     return setInterval(() => notifier.alive(), everyMs)
+}
+
+/** How often (ms) to look whether there is something to tidy up in memory. */
+const restMs = 5_000
+
+/** A daemon that rests for a day should not hold what its last answer needed. */
+function restBetweenRequests(daemon: Daemon): ReturnType<typeof setInterval> {
+    let seen = 0
+    let tidied = 0
+    return setInterval(() => {
+        const quiet = daemon.served === seen && daemon.parts.runner.running() === undefined
+        seen = daemon.served
+        if (!quiet || tidied === seen) return
+        tidied = seen
+        Bun.gc(true)
+    }, restMs)
 }
 
 /** The returned function takes the handlers off again. A second SIGTERM does not wait for an undo. */
