@@ -16,6 +16,32 @@ export const dataMemberName = (encrypted: boolean): string =>
 export const BLOCK = 512
 export const roundUp = (size: number): number => Math.ceil(size / BLOCK) * BLOCK
 
+/** A stretch of the file. */
+export interface Room {
+    at: number
+    size: number
+}
+
+/**
+ * Digests of everything around the data: in front of it without the `rooms` of the manifest and its signature, and
+ * behind it. What a person reads first, the README with its commands, is signed this way, and so is every header.
+ */
+export function envelopeOf(
+    file: { size: number; read(offset: number, length: number): Uint8Array },
+    rooms: readonly Room[],
+    data: Room,
+): { front: string; back: string } {
+    const front = new Bun.CryptoHasher('sha256')
+    let at = 0
+    for (const room of [...rooms, { at: data.at, size: 0 }]) {
+        front.update(file.read(at, room.at - at))
+        at = room.at + room.size
+    }
+    const end = data.at + data.size
+    const back = Bun.CryptoHasher.hash('sha256', file.read(end, file.size - end))
+    return { front: front.digest('hex'), back: Buffer.from(back).toString('hex') }
+}
+
 /** The header block of one member; the content and its padding follow. Sizes above 8 GiB use base-256, as GNU tar does. */
 export async function memberHeader(name: string, size: number, mtime: Date): Promise<Uint8Array> {
     const stream = pack()

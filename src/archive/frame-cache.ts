@@ -30,10 +30,12 @@ export interface CachedUnit {
     readNs: bigint
     /** Keys of a large file's pieces (`pieceKey`), one for each frame but the first. */
     pieces?: string[]
+    /** A sparse file, whose digest leaves the holes out. */
+    holes?: boolean
 }
 
 interface Stored {
-    version: 2
+    version: 3
     /** Two secret seeds for the keys of pieces. */
     seeds: [bigint, bigint]
     dataSize: number
@@ -101,10 +103,12 @@ export class FrameCache {
         return this.#pieces.get(key)
     }
 
-    /** The compressed bytes of a frame, or undefined when the cache is damaged there. */
-    read(frame: CachedFrame): Uint8Array | undefined {
+    /** The compressed bytes of a frame, in `room` where they fit, or undefined when the cache is damaged there. */
+    read(frame: CachedFrame, room?: Uint8Array): Uint8Array | undefined {
         if (frame.at + frame.stored > this.#end - this.#pendingBytes) this.#flush()
-        const bytes = this.#data.read(frame.at, frame.stored)
+        const fits = room !== undefined && room.length >= frame.stored
+        const bytes = fits ? room.subarray(0, frame.stored) : new Uint8Array(frame.stored)
+        if (this.#data.readInto(bytes, frame.at) < frame.stored) return undefined
         return Bun.hash.xxHash3(bytes) === frame.hash ? bytes : undefined
     }
 
@@ -146,7 +150,7 @@ export class FrameCache {
         let live = 0
         for (const unit of this.#now.values()) for (const frame of unit.frames) live += frame.stored
         if (live * 2 < this.#end) this.#compact()
-        const stored: Stored = { version: 2, seeds: this.#seeds, dataSize: this.#end, units: this.#now }
+        const stored: Stored = { version: 3, seeds: this.#seeds, dataSize: this.#end, units: this.#now }
         const body = new Uint8Array(serialize(stored))
         const file = Buffer.alloc(8 + body.length)
         file.writeBigUInt64LE(Bun.hash.xxHash3(body) as bigint)
@@ -192,7 +196,7 @@ function readIndexFile(path: string): Stored | undefined {
         const body = file.subarray(8)
         if (file.readBigUInt64LE(0) !== Bun.hash.xxHash3(body)) return undefined
         const stored = deserialize(new Uint8Array(body).buffer) as Stored
-        return stored.version === 2 ? stored : undefined
+        return stored.version === 3 ? stored : undefined
     } catch {
         // No cache, or one of another version: everything is read.
         return undefined

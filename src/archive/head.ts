@@ -3,7 +3,7 @@ import { extract } from 'tar-stream'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { type Manifest, readManifest } from '../format/manifest.ts'
-import { BLOCK, dataMemberName, memberNames, roundUp } from './bundle.ts'
+import { BLOCK, dataMemberName, memberNames, type Room, roundUp } from './bundle.ts'
 
 /** What stands in front of the data, and where the data lies. Nothing of it is trusted before the signature was checked. */
 export interface Head {
@@ -14,6 +14,8 @@ export interface Head {
     identity?: Uint8Array
     /** Offset and size of the data member's content in the file. */
     data: { member: string; at: number; size: number }
+    /** Where the contents of the manifest and its signature lie: all else in front of the data is in `manifest.envelope`. */
+    rooms: Room[]
 }
 
 /** Room for README, manifest, signature, identity and their headers: what a listing reads of a remote file. */
@@ -47,18 +49,20 @@ export async function readHead(source: {
         signature: signature === undefined ? undefined : new TextDecoder().decode(signature),
         identity: found.members.get(memberNames.identity),
         data: found.data,
+        rooms: found.rooms,
     }
 }
 
 interface FoundMembers {
     members: Map<string, Uint8Array>
     data?: { member: string; at: number; size: number }
+    rooms: Room[]
 }
 
 /** Walks the members up to the data. Offsets are counted here because the parser does not tell them. */
 function readMembers(bytes: Uint8Array): Promise<FoundMembers> {
     const { promise, resolve, reject } = Promise.withResolvers<FoundMembers>()
-    const found: FoundMembers = { members: new Map() }
+    const found: FoundMembers = { members: new Map(), rooms: [] }
     const parser = extract()
     let at = 0
     const broken = (why: string) => new Fault('damaged', `cannot read the backup: ${why}`)
@@ -79,6 +83,8 @@ function readMembers(bytes: Uint8Array): Promise<FoundMembers> {
             parser.destroy(broken(`its member ${header.name} is not one of proxsave's`))
             return
         }
+        if (header.name === memberNames.manifest || header.name === memberNames.signature)
+            found.rooms.push({ at: at + BLOCK, size })
         at += BLOCK + roundUp(size)
         const pieces: Uint8Array[] = []
         stream.on('data', piece => pieces.push(piece as Uint8Array))

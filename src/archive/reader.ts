@@ -4,10 +4,10 @@ import { limits } from '../core/limits.ts'
 import { type AgeIdentity, AgeReader, mostHeaderBytes, openHeader, readHeader } from '../format/age.ts'
 import { declaredSize, decompressFrame } from '../format/frames.ts'
 import { FOOTER_BYTES, type Index, type IndexEntry, readFooter, readIndex } from '../format/index.ts'
-import { TarParser, type TarVisitor } from '../format/tar-read.ts'
+import { type ReadEntry, TarParser, type TarVisitor } from '../format/tar-read.ts'
 import { DataFile } from '../host/data-file.ts'
 import { openAead, Sha256, sha256 } from '../host/libcrypto.ts'
-import { BLOCK, memberNames, roundUp } from './bundle.ts'
+import { BLOCK, envelopeOf, memberNames, roundUp } from './bundle.ts'
 import { type Head, readHead, readMemberAt } from './head.ts'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
@@ -83,12 +83,28 @@ export class ArchiveFile {
             throw this.#damage('its data is not what the manifest says', 0)
         const end =
             data.at + roundUp(data.size) + BLOCK + roundUp((await this.#blocksText()).length) + 2 * BLOCK
-        if (this.file.size !== end)
+        if (this.file.size === end) this.#checkEnvelope()
+        else
             throw this.#damage(
                 `it has ${this.file.size} bytes instead of ${end}`,
                 Math.min(end, this.file.size) - data.at,
             )
         return blocks?.length ?? 0
+    }
+
+    #checkEnvelope(): void {
+        const { data, manifest, rooms } = this.head
+        const signed = manifest.envelope
+        if (signed === undefined) return
+        const found = envelopeOf(this.file, rooms, data)
+        if (found.front !== signed.front)
+            throw this.#damage(
+                'what stands in front of its data is not what was signed (README.txt, headers)',
+                -data.at,
+                0,
+            )
+        if (found.back !== signed.back)
+            throw this.#damage('what stands behind its data is damaged', data.size, this.file.size - data.at)
     }
 
     #blocksText(): Promise<Uint8Array> {
@@ -288,30 +304,49 @@ export class ArchiveReader {
     ): Promise<void> {
         let current: TarVisitor | undefined
         const seen = new Set<number>()
+        let ended = 0
         const parser = new TarParser({
             entry: entry => {
                 const known = wanted.get(base + entry.at)
                 current = undefined
                 if (known === undefined) return
-                if (known.path !== entry.path || known.type !== entry.type || known.size !== entry.size)
+                if (!agrees(known, entry))
                     throw new Fault(
                         'damaged',
-                        `cannot read ${this.archive.path}: its index and its data disagree`,
+                        `cannot read ${this.archive.path}: its index and its data disagree about ${JSON.stringify(entry.path)}`,
                     )
                 seen.add(known.at)
                 current = visitor(known)
                 current.entry(entry)
             },
             data: piece => current?.data(piece),
-            end: () => current?.end(),
+            end: () => {
+                if (current === undefined) return
+                ended++
+                current.end()
+            },
         })
         for await (const piece of this.plain(first, last + 1)) parser.push(piece)
-        if (seen.size !== wanted.size)
+        if (seen.size !== wanted.size || ended !== wanted.size)
             throw new Fault(
                 'damaged',
                 `cannot read ${this.archive.path}: its index names entries that its data has not`,
             )
     }
+}
+
+/** Whether the index lists an entry as its header has it: what a person was shown is what comes out. */
+export function agrees(known: IndexEntry, read: ReadEntry): boolean {
+    return (
+        known.path === read.path &&
+        known.type === read.type &&
+        known.mode === read.mode &&
+        known.uid === read.uid &&
+        known.gid === read.gid &&
+        known.size === read.size &&
+        known.mtimeNs === read.mtimeNs &&
+        (known.type === 'file' || known.type === 'directory' || known.link === read.link)
+    )
 }
 
 /** Rooms of a few sizes only, so that one serves the next frame too. */

@@ -17,7 +17,7 @@ import { type Index, writeIndex } from '../format/index.ts'
 import { type Manifest, writeManifest } from '../format/manifest.ts'
 import { DataFile, discardFile } from '../host/data-file.ts'
 import { openAead, Sha256, sha256 } from '../host/libcrypto.ts'
-import { BLOCK, dataMemberName, memberHeader, memberNames, roundUp } from './bundle.ts'
+import { BLOCK, dataMemberName, envelopeOf, memberHeader, memberNames, roundUp } from './bundle.ts'
 
 export interface ArchiveParts {
     /** Absolute path of the file to make; must not exist. */
@@ -43,7 +43,7 @@ export interface WrittenArchive {
     manifest: Manifest
 }
 
-type ManifestFigures = Pick<Manifest, 'data' | 'plain'>
+type ManifestFigures = Pick<Manifest, 'data' | 'envelope' | 'plain'>
 
 /** How many frames may be in compression at once: enough for every core and the one being filled. */
 const IN_FLIGHT = 6
@@ -108,9 +108,9 @@ export class ArchiveWriter {
         await this.#enqueue({ bytes, plain: plain.length, stored })
     }
 
-    /** Appends a frame that is compressed already. */
-    async reuse(stored: Uint8Array, plain: number): Promise<void> {
-        await this.#enqueue({ bytes: stored, plain })
+    /** Appends a frame that is compressed already; its bytes must not change before `written` was called. */
+    async reuse(stored: Uint8Array, plain: number, written?: () => void): Promise<void> {
+        await this.#enqueue({ bytes: stored, plain, stored: written })
     }
 
     async #enqueue(frame: QueuedFrame): Promise<void> {
@@ -157,8 +157,14 @@ export class ArchiveWriter {
 
         const member = dataMemberName(this.#parts.recipients.length > 0)
         this.#file.writeAt(await memberHeader(member, size, this.#parts.now), dataAt - BLOCK)
+        const rooms = [
+            { at: this.#layout.manifestAt, size: limits.manifestBytes },
+            { at: this.#layout.signatureAt, size: SIGNATURE_ROOM },
+        ]
+        const envelope = envelopeOf(this.#file, rooms, { at: dataAt, size })
         const manifest = manifestOf({
             data: { member, size, sha256: hex(digest), blocksSha256: hex(sha256(blocksText)) },
+            envelope,
             plain: { size: this.#plain, entries: entries.filter(entry => entry.superseded !== true).length },
         })
         const manifestBytes = writeManifest(manifest)

@@ -1,11 +1,13 @@
 /** The operation `archive.decrypt`: the same archive with its data in the plain, signed by this host. */
-import { createPrivateKey } from 'node:crypto'
+import { createPrivateKey, type KeyObject } from 'node:crypto'
+import type { ArchiveFile } from '../archive/reader.ts'
 import { blockLines } from '../archive/writer.ts'
-import { BLOCK, dataMemberName, memberHeader, memberNames, roundUp } from '../archive/bundle.ts'
+import { BLOCK, dataMemberName, envelopeOf, memberHeader, memberNames, roundUp } from '../archive/bundle.ts'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Json } from '../engine/change.ts'
 import { writeManifest } from '../format/manifest.ts'
+import { publicHalf } from '../format/ssh-key.ts'
 import { sign } from '../format/signature.ts'
 import { readSmallFile, syncDirectory } from '../host/atomic.ts'
 import { DataFile, discardFile } from '../host/data-file.ts'
@@ -13,6 +15,7 @@ import * as libc from '../host/libc.ts'
 import { Sha256, sha256 } from '../host/libcrypto.ts'
 import type { OperationIo } from './operation.ts'
 import { readme } from './readme.ts'
+import { signatureOf } from './trust.ts'
 import { type Identity, type OpenedArchive, unlock } from './unlock.ts'
 
 export interface DecryptParams {
@@ -22,6 +25,8 @@ export interface DecryptParams {
     output: string
     /** Path of this host's signing key; without it the result is unsigned. */
     signingKey?: string
+    /** Text of the allowed signers file: archives of theirs are signed too. */
+    allowedSigners?: string
 }
 
 export async function archiveDecrypt(params: DecryptParams, io: OperationIo): Promise<Json> {
@@ -29,6 +34,7 @@ export async function archiveDecrypt(params: DecryptParams, io: OperationIo): Pr
     try {
         if (opened.archive.head.manifest.encryption.kind === 'none')
             throw new Fault('usage', `cannot decrypt ${params.path}: it is not encrypted`)
+        const key = await signingKeyFor(opened.archive, params, io)
         let file: DataFile
         try {
             file = DataFile.create(params.output)
@@ -44,7 +50,7 @@ export async function archiveDecrypt(params: DecryptParams, io: OperationIo): Pr
             )
         }
         try {
-            const result = await decrypt(opened, file, params, io)
+            const result = await decrypt(opened, file, params.output, key, io)
             file.sync()
             syncDirectory(params.output.slice(0, params.output.lastIndexOf('/')) || '/')
             return result
@@ -61,10 +67,39 @@ export async function archiveDecrypt(params: DecryptParams, io: OperationIo): Pr
     }
 }
 
+/**
+ * The key to sign the copy with. What this host did not make and does not trust stays unsigned: whoever has the public
+ * half of the identity can make an archive, and our signature must not turn it into one of ours.
+ */
+async function signingKeyFor(
+    archive: ArchiveFile,
+    params: DecryptParams,
+    io: OperationIo,
+): Promise<KeyObject | undefined> {
+    const pem =
+        params.signingKey === undefined ? undefined : readSmallFile(params.signingKey, limits.configBytes)
+    const key = pem === undefined ? undefined : createPrivateKey(Buffer.from(pem).toString())
+    const own = key === undefined ? undefined : publicHalf(key).text
+    const { state } = signatureOf(archive, { own, allowedSigners: params.allowedSigners })
+    // The signature covers the manifest; that the data is what the manifest says has to be true as well.
+    await archive.verifyStored(
+        (done, total) => io.progress({ done, total, unit: 'bytes', text: 'checking the stored bytes' }),
+        io.signal,
+    )
+    if (key === undefined || state === 'own' || state === 'trusted') return key
+    io.warn(
+        state === 'unsigned'
+            ? 'the backup is not signed, so its decrypted copy is not either'
+            : 'the backup was signed by a host that is not trusted here, so its decrypted copy is not signed',
+    )
+    return undefined
+}
+
 async function decrypt(
     opened: OpenedArchive,
     file: DataFile,
-    params: DecryptParams,
+    output: string,
+    key: KeyObject | undefined,
     io: OperationIo,
 ): Promise<Json> {
     const { archive, reader } = opened
@@ -88,8 +123,6 @@ async function decrypt(
     })
     await member(memberNames.readme, Buffer.from(text))
     const manifestAt = await member(memberNames.manifest, Buffer.alloc(limits.manifestBytes, 0x20))
-    const key =
-        params.signingKey === undefined ? undefined : readSmallFile(params.signingKey, limits.configBytes)
     const signatureAt = key === undefined ? 0 : await member(memberNames.signature, Buffer.alloc(BLOCK, 0x0a))
 
     const size = reader.storedSize
@@ -114,6 +147,8 @@ async function decrypt(
     file.writeAt(new Uint8Array(2 * BLOCK), at)
 
     const digest = Buffer.from(whole.digest()).toString('hex')
+    const rooms = [{ at: manifestAt, size: limits.manifestBytes }]
+    if (key !== undefined) rooms.push({ at: signatureAt, size: BLOCK })
     const bytes = writeManifest({
         ...manifest,
         encryption: { kind: 'none', recipients: [] },
@@ -123,13 +158,14 @@ async function decrypt(
             sha256: digest,
             blocksSha256: Buffer.from(sha256(lines)).toString('hex'),
         },
+        envelope: envelopeOf(file, rooms, { at: dataAt, size }),
         decryptedFrom: { sha256: manifest.data.sha256 },
     })
     file.writeAt(bytes, manifestAt)
     if (key !== undefined) {
         const signature = Buffer.alloc(BLOCK, 0x0a)
-        signature.write(sign(bytes, createPrivateKey(Buffer.from(key).toString())))
+        signature.write(sign(bytes, key))
         file.writeAt(signature, signatureAt)
     }
-    return { output: params.output, size: at + 2 * BLOCK, sha256: digest }
+    return { output, size: at + 2 * BLOCK, sha256: digest }
 }

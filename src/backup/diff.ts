@@ -13,6 +13,7 @@ import { Sha256 } from '../host/libcrypto.ts'
 import { copyDatabase } from '../host/sqlite.ts'
 import { failure, showPath, Tree } from '../host/tree.ts'
 import { type CollectedEntry, collect } from './collect.ts'
+import { HoleDigest } from './digest.ts'
 import { selector } from './files.ts'
 import type { OperationIo } from './operation.ts'
 import { isSecretPath, maskLine } from './secrets.ts'
@@ -37,8 +38,10 @@ interface Side {
     gid: number
     size: number
     link?: ByteString
-    /** SHA-256 of the content; throws what reading throws. */
-    digest(): Uint8Array | undefined
+    /** Its digest leaves out what is zeros: it was saved as a sparse file. */
+    holes?: boolean
+    /** Digest of the content, of the kind that `holes` names; undefined where there is only the other one. Throws what reading throws. */
+    digest(holes: boolean): Uint8Array | undefined
 }
 
 interface Difference {
@@ -93,13 +96,22 @@ function archiveSides(opened: OpenedArchive, wanted: (entry: IndexEntry) => bool
     for (const entry of opened.reader.index(true).entries) {
         // What commands printed is of its moment.
         if (entry.superseded === true || entry.category === 'captured' || !wanted(entry)) continue
-        sides.set(entry.path, { ...entry, digest: () => entry.sha256 })
+        sides.set(entry.path, {
+            ...entry,
+            digest: holes => ((entry.holes === true) === holes ? entry.sha256 : undefined),
+        })
     }
     // The name of a hard link is a file like the first name.
     for (const side of sides.values()) {
         const first = side.type === 'hardlink' ? sides.get(side.link ?? '') : undefined
         if (first !== undefined)
-            Object.assign(side, { type: 'file', size: first.size, link: undefined, digest: first.digest })
+            Object.assign(side, {
+                type: 'file',
+                size: first.size,
+                link: undefined,
+                holes: first.holes,
+                digest: first.digest,
+            })
     }
     return sides
 }
@@ -161,7 +173,7 @@ function liveSide(tree: Tree, entry: CollectedEntry, live: LiveParams): Side {
         gid: stat.gid,
         size: entry.type === 'file' ? stat.size : 0,
         link: entry.link,
-        digest: () => (entry.type === 'file' ? digestOf(tree.openFile(entry.path)) : undefined),
+        digest: holes => (entry.type === 'file' ? digestOf(tree.openFile(entry.path), holes) : undefined),
     }
     if (entry.path === DATABASE && live.scratch !== undefined) {
         const copy = `${live.scratch}/diff-${process.pid}.db`
@@ -170,7 +182,7 @@ function liveSide(tree: Tree, entry: CollectedEntry, live: LiveParams): Side {
         const fd = open()
         side.size = libc.statFd(fd).size
         libc.close(fd)
-        side.digest = () => digestOf(open())
+        side.digest = holes => digestOf(open(), holes)
     }
     return side
 }
@@ -179,10 +191,11 @@ function discardDatabaseCopy(live: LiveParams): void {
     if (live.scratch !== undefined) discardFile(`${live.scratch}/diff-${process.pid}.db`)
 }
 
-function digestOf(fd: number): Uint8Array {
+function digestOf(fd: number, holes: boolean): Uint8Array {
     try {
         const sha = new Sha256()
         const buffer = new Uint8Array(limits.writeBytes)
+        if (holes) return holeDigestOf(fd, buffer)
         for (let at = 0; ; ) {
             const got = libc.readAt(fd, buffer, at)
             if (got === 0) return sha.digest()
@@ -192,6 +205,19 @@ function digestOf(fd: number): Uint8Array {
     } finally {
         libc.close(fd)
     }
+}
+
+function holeDigestOf(fd: number, buffer: Uint8Array): Uint8Array {
+    const { size } = libc.statFd(fd)
+    const digest = new HoleDigest()
+    for (const { offset, length } of libc.dataExtents(fd, size, limits.sparseExtents))
+        for (let at = offset; at < offset + length; ) {
+            const got = libc.readAt(fd, buffer.subarray(0, offset + length - at), at)
+            if (got === 0) break
+            digest.update(at, buffer.subarray(0, got))
+            at += got
+        }
+    return digest.digest(size)
 }
 
 function compareSides(
@@ -226,13 +252,17 @@ function whatDiffers(a: Side, b: Side): string[] {
     if (a.uid !== b.uid || a.gid !== b.gid) what.push(`owner ${a.uid}:${a.gid} became ${b.uid}:${b.gid}`)
     if (a.type !== 'file') return what
     try {
-        const same =
-            a.size === b.size && Buffer.compare(a.digest() ?? Buffer.of(), b.digest() ?? Buffer.of()) === 0
-        if (!same) what.push('content')
+        if (a.size !== b.size || !sameContent(a, b)) what.push('content')
     } catch (error) {
         what.push(`not readable: ${error instanceof Fault ? error.message : failure(error).why}`)
     }
     return what
+}
+
+function sameContent(a: Side, b: Side): boolean {
+    const holes = a.holes === true
+    const [before, after] = [a.digest(holes), b.digest(holes)]
+    return before !== undefined && after !== undefined && Buffer.compare(before, after) === 0
 }
 
 /** Adds unified diffs for small text files; secrets are masked, files of secrets are not shown at all. */

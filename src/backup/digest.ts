@@ -1,17 +1,62 @@
-/** The digest of a file's content while its stored pieces pass by: holes of sparse files count as the zeros they read as. */
+/** The digest of a file's content while its stored pieces pass by. */
 import { Fault } from '../core/errors.ts'
-import { limits } from '../core/limits.ts'
 import type { IndexEntry } from '../format/index.ts'
 import type { ReadEntry } from '../format/tar-read.ts'
 import type { TarExtent } from '../format/tar-write.ts'
 import { Sha256 } from '../host/libcrypto.ts'
 import { showPath } from '../host/tree.ts'
 
+const BLOCK = 4096
+const zeros = new Uint8Array(BLOCK)
+
+/**
+ * SHA-256 of a sparse file: of each 4 KiB block that is not all zeros its number and its bytes, then of the size. It is
+ * the same however the holes are laid out, and a hole of a petabyte costs nothing. Pieces come in ascending order.
+ */
+export class HoleDigest {
+    readonly #sha = new Sha256()
+    readonly #number = Buffer.alloc(8)
+    readonly #block = new Uint8Array(BLOCK)
+    #at = -1
+
+    update(offset: number, bytes: Uint8Array): void {
+        for (let done = 0; done < bytes.length; ) {
+            const within = (offset + done) % BLOCK
+            const at = (offset + done - within) / BLOCK
+            const piece = bytes.subarray(done, done + BLOCK - within)
+            if (at !== this.#at) {
+                this.#flush()
+                this.#at = at
+                this.#block.fill(0)
+            }
+            this.#block.set(piece, within)
+            done += piece.length
+        }
+    }
+
+    digest(size: number): Uint8Array {
+        this.#flush()
+        this.#add(size)
+        return this.#sha.digest()
+    }
+
+    #flush(): void {
+        if (this.#at < 0 || Buffer.compare(this.#block, zeros) === 0) return
+        this.#add(this.#at)
+        this.#sha.update(this.#block)
+    }
+
+    #add(number: number): void {
+        this.#number.writeBigUInt64LE(BigInt(number))
+        this.#sha.update(this.#number)
+    }
+}
+
 export class ContentDigest {
     readonly #entry: IndexEntry
     readonly #sha = new Sha256()
+    readonly #holes = new HoleDigest()
     #extents: TarExtent[] | undefined
-    #at = 0
 
     constructor(entry: IndexEntry) {
         this.#entry = entry
@@ -19,6 +64,8 @@ export class ContentDigest {
 
     begin(read: ReadEntry): void {
         this.#extents = read.sparse === undefined ? undefined : [...read.sparse]
+        if (this.#entry.type === 'file' && (this.#extents !== undefined) !== (this.#entry.holes === true))
+            throw this.#fault()
     }
 
     update(piece: Uint8Array): void {
@@ -28,11 +75,9 @@ export class ContentDigest {
         }
         for (let at = 0; at < piece.length; ) {
             const extent = this.#extents[0]!
-            this.#zeros(extent.offset - this.#at)
             const length = Math.min(extent.length, piece.length - at)
-            this.#sha.update(piece.subarray(at, at + length))
+            this.#holes.update(extent.offset, piece.subarray(at, at + length))
             at += length
-            this.#at = extent.offset + length
             this.#extents[0] = { offset: extent.offset + length, length: extent.length - length }
             if (this.#extents[0].length === 0) this.#extents.shift()
         }
@@ -41,19 +86,14 @@ export class ContentDigest {
     /** Throws when the content is not what the index promises. */
     check(): void {
         if (this.#entry.type !== 'file') return
-        if (this.#extents !== undefined) this.#zeros(this.#entry.size - this.#at)
-        const digest = this.#sha.digest()
-        if (Buffer.compare(digest, this.#entry.sha256 ?? new Uint8Array()) !== 0)
-            throw new Fault(
-                'damaged',
-                `cannot trust /${showPath(this.#entry.path)}: its content is not what the index says`,
-            )
+        const digest = this.#extents === undefined ? this.#sha.digest() : this.#holes.digest(this.#entry.size)
+        if (Buffer.compare(digest, this.#entry.sha256 ?? new Uint8Array()) !== 0) throw this.#fault()
     }
 
-    #zeros(length: number): void {
-        if (length <= 0) return
-        const zeros = new Uint8Array(Math.min(length, limits.writeBytes))
-        for (let left = length; left > 0; left -= zeros.length)
-            this.#sha.update(left < zeros.length ? zeros.subarray(0, left) : zeros)
+    #fault(): Fault {
+        return new Fault(
+            'damaged',
+            `cannot trust /${showPath(this.#entry.path)}: its content is not what the index says`,
+        )
     }
 }

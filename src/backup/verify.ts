@@ -1,5 +1,5 @@
 /** The operation `archive.verify`: who signed it, whether its stored bytes are whole, and with a key every entry. */
-import { ArchiveFile, type ArchiveReader } from '../archive/reader.ts'
+import { ArchiveFile, type ArchiveReader, agrees } from '../archive/reader.ts'
 import { categories } from '../catalog/index.ts'
 import { PathTrie } from '../catalog/match.ts'
 import { Fault } from '../core/errors.ts'
@@ -8,13 +8,13 @@ import type { Json } from '../engine/change.ts'
 import { checks } from '../format/check/index.ts'
 import type { IndexEntry } from '../format/index.ts'
 import type { Manifest } from '../format/manifest.ts'
-import { isAllowedSigner, parseAllowedSigners, verify as verifySignature } from '../format/signature.ts'
 import { type ReadEntry, TarParser } from '../format/tar-read.ts'
 import { DataFile, discardFile, makePrivateDirectory } from '../host/data-file.ts'
 import { checkDatabase } from '../host/sqlite.ts'
 import { showPath } from '../host/tree.ts'
 import { ContentDigest } from './digest.ts'
 import type { OperationIo } from './operation.ts'
+import { type SignatureState, signatureOf, type Trust } from './trust.ts'
 import { type Identity, unlock } from './unlock.ts'
 
 export interface VerifyParams {
@@ -24,19 +24,6 @@ export interface VerifyParams {
     trust: Trust
     /** A private directory for the copy of a database that is checked; without one it is not opened. */
     scratch?: string
-}
-
-export interface Trust {
-    /** This host's public key, `ssh-ed25519 AAAA…`. */
-    own?: string
-    /** Text of the allowed signers file. */
-    allowedSigners?: string
-}
-
-export interface SignatureState {
-    state: 'own' | 'trusted' | 'foreign' | 'unsigned'
-    fingerprint?: string
-    principal?: string
 }
 
 export interface VerifyResult {
@@ -76,32 +63,6 @@ export async function archiveVerify(params: VerifyParams, io: OperationIo): Prom
     }
 }
 
-/** Who signed the manifest. A signature that does not fit is damage; one by a stranger is for the caller to judge. */
-export function signatureOf(archive: ArchiveFile, trust: Trust, nowMs = Date.now()): SignatureState {
-    const { head, path } = archive
-    const armored = head.signature?.trim()
-    if (armored === undefined || armored === '') return { state: 'unsigned' }
-    let signer: { publicKey: string; fingerprint: string }
-    try {
-        signer = verifySignature(head.manifestBytes, armored)
-    } catch (error) {
-        throw new Fault('damaged', `cannot trust ${path}: its manifest is not what was signed`, {
-            hint: 'the manifest was altered or damaged: use another backup',
-            cause: error,
-        })
-    }
-    const key = signer.publicKey.split(' ').slice(0, 2).join(' ')
-    const { fingerprint } = signer
-    if (trust.own !== undefined && trust.own.trim().split(' ').slice(0, 2).join(' ') === key)
-        return { state: 'own', fingerprint }
-    const allowed = parseAllowedSigners(trust.allowedSigners ?? '')
-    if (isAllowedSigner(allowed, key, nowMs)) {
-        const principal = allowed.find(one => one.key === key)?.principals.join(',')
-        return { state: 'trusted', fingerprint, principal }
-    }
-    return { state: 'foreign', fingerprint }
-}
-
 /** Files that are kept in memory for parsing; configuration is smaller. */
 const parsedBytes = limits.configBytes * 4
 
@@ -131,7 +92,11 @@ async function verifyContent(
                     `cannot trust ${params.path}: /${showPath(read.path)} is not in its index`,
                 )
             }
-            compare(entry, read, params.path)
+            if (!agrees(entry, read))
+                throw new Fault(
+                    'damaged',
+                    `cannot trust ${params.path}: its index and its data disagree about /${showPath(read.path)}`,
+                )
             if (entry.type === 'directory') directories.add(entry.path)
             seen.add(entry.at)
             current = new CheckedEntry(entry, read, validators, params, problems, figures)
@@ -158,23 +123,6 @@ async function verifyContent(
             `cannot trust ${params.path}: its index names entries that its data has not`,
         )
     return figures
-}
-
-function compare(entry: IndexEntry, read: ReadEntry, path: string): void {
-    const same =
-        entry.path === read.path &&
-        entry.type === read.type &&
-        entry.mode === read.mode &&
-        entry.uid === read.uid &&
-        entry.gid === read.gid &&
-        entry.size === read.size &&
-        entry.mtimeNs === read.mtimeNs &&
-        (entry.type === 'file' || entry.type === 'directory' || entry.link === read.link)
-    if (!same)
-        throw new Fault(
-            'damaged',
-            `cannot trust ${path}: its index and its data disagree about /${showPath(read.path)}`,
-        )
 }
 
 type ValidatorKind = keyof typeof checks | 'config-db'

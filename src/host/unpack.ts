@@ -40,13 +40,18 @@ export class Unpacker {
     /** Begins an entry at `path`, usually its own. For files, `data` and `end` follow. */
     begin(entry: ReadEntry, path: ByteString = entry.path): void {
         checkPath(path)
-        const { fd: parent, name } = this.#openParent(path)
         try {
+            const { fd: parent, name } = this.#openParent(path)
             if (entry.type === 'directory') {
                 if (this.#make(parent, name, path)) this.#directories.push({ path, entry })
             } else if (entry.type === 'symlink') {
                 libc.symlinkAt(toC(entry.link ?? ''), parent, name)
-                this.#dress(parent, name, entry)
+                try {
+                    this.#dress(parent, name, entry)
+                } catch (error) {
+                    libc.unlinkAt(parent, name)
+                    throw error
+                }
             } else if (entry.type === 'file') {
                 const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
                 const fd = libc.openAt(parent, name, flags, 0o600)
@@ -107,14 +112,16 @@ export class Unpacker {
     end(): void {
         const file = this.#file
         if (file === undefined) return
-        this.#file = undefined
+        // Until it has all it had on the host it is unfinished, and `abandon` takes it away.
         try {
             if (file.entry.sparse !== undefined) ftruncateSync(file.fd, file.entry.size)
-        } finally {
-            libc.close(file.fd)
+            const { fd: parent, name } = this.#openParent(file.path)
+            this.#dress(parent, name, file.entry)
+        } catch (error) {
+            throw explain(error, file.path)
         }
-        const { fd: parent, name } = this.#openParent(file.path)
-        this.#dress(parent, name, file.entry)
+        this.#file = undefined
+        libc.close(file.fd)
     }
 
     /** Takes away a file that was not written to its end. */
@@ -130,8 +137,12 @@ export class Unpacker {
     /** Gives directories their owner, mode and times, deepest first, and makes all of it durable. */
     finish(): void {
         for (const { path, entry } of this.#directories.reverse()) {
-            const { fd: parent, name } = this.#openParent(path)
-            this.#dress(parent, name, entry)
+            try {
+                const { fd: parent, name } = this.#openParent(path)
+                this.#dress(parent, name, entry)
+            } catch (error) {
+                throw explain(error, path)
+            }
         }
         libc.syncFileSystem(this.#rootFd)
     }
@@ -217,6 +228,11 @@ function explain(error: unknown, path: ByteString): unknown {
                 cause: error,
             },
         )
+    if (code === 'EFBIG')
+        return new Fault('failed', `cannot unpack ${shown}: the file system has no files of its size`, {
+            hint: 'choose a directory on another file system',
+            cause: error,
+        })
     if (code === undefined || error instanceof Fault) return error
     return new Fault('failed', `cannot unpack ${shown}: ${code}`, { cause: error })
 }
