@@ -40,7 +40,12 @@ export async function capture(
             if (answer === undefined) continue
             if (answer.why !== undefined)
                 result.failed.push({ category, file: command.file, why: answer.why })
-            if (answer.content.length === 0 || kept + answer.content.length > limits.capturedBytes) continue
+            if (answer.content.length === 0) continue
+            if (kept + answer.content.length > limits.capturedBytes) {
+                const why = `${command.argv.join(' ')} was left out: all commands together printed too much`
+                result.failed.push({ category, file: command.file, why })
+                continue
+            }
             kept += answer.content.length
             result.outputs.push({ path: `${category}/${command.file}`, content: answer.content })
         }

@@ -1,5 +1,5 @@
 /** Feeds collected entries to the archive writer: units in order, from the cache where nothing changed. */
-import type { CachedUnit, FrameCache } from '../archive/frame-cache.ts'
+import type { CachedFrame, CachedUnit, FrameCache } from '../archive/frame-cache.ts'
 import type { ArchiveWriter } from '../archive/writer.ts'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
@@ -8,7 +8,7 @@ import { BLOCK, type ByteString, padding } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { failure, showPath, type Tree } from '../host/tree.ts'
 import { type Collected, type CollectedEntry, missingOf } from './collect.ts'
-import { GroupBuffer, LargeFile, mayBeSparse, type Names, type Packed, Packer } from './pack.ts'
+import { GroupBuffer, LargeFile, mayBeSparse, type Names, OutgrewError, type Packed, Packer } from './pack.ts'
 
 export interface EmitOptions {
     tree: Tree
@@ -34,6 +34,9 @@ const CUT_MASK = 3
 /** … but not before this much tar, and at the latest before it outgrows a frame. */
 const CUT_FROM = (limits.frameBytes * 3) / 4
 
+/** Groups above this are written as several frames. */
+const MOST_FRAME = limits.frameBytes * 4
+
 export class Emitter {
     readonly #o: EmitOptions
     readonly #packer: Packer
@@ -47,7 +50,9 @@ export class Emitter {
     readonly #firstNames = new Map<string, ByteString>()
     /** Units whose frames reach the cache only when the writer has compressed them. */
     readonly #toKeep: { signature: string; unit: CachedUnit; complete: () => boolean }[] = []
-    #spare: GroupBuffer[] = []
+    readonly #spare: GroupBuffer[] = []
+    /** Rooms for pieces of large files and for frames out of the cache: they go round. */
+    readonly #rooms: Buffer[] = []
     #reused = 0
     #frames = 0
     #bytes = 0
@@ -91,8 +96,17 @@ export class Emitter {
         const again = [...this.#again.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
         if (again.length > 0) {
             const buffer = new GroupBuffer()
-            for (const directory of again) this.#packer.small(directory, buffer)
-            await this.#frame(buffer.filled())
+            for (const directory of again) {
+                const end = buffer.length
+                try {
+                    this.#packer.small(directory, buffer)
+                } catch (error) {
+                    // It is in the backup already; that it went away meanwhile is no reason to have none.
+                    buffer.length = end
+                    this.#unread(directory, error)
+                }
+            }
+            if (buffer.length > 0) await this.#frameOrMore(buffer.filled())
         }
         await this.#o.writer.drain()
         for (const { signature, unit, complete } of this.#toKeep)
@@ -157,10 +171,12 @@ export class Emitter {
             this.#linkNames(group)
             const signature = this.#cacheable(group) ? this.#signature(group) : undefined
             if (signature !== undefined && (await this.#reuseGroup(group, signature))) return
-            const unread = await this.#packGroup(group, signature)
-            if (unread === undefined) return
+            const left = await this.#packGroup(group, signature)
+            if (left === undefined) return
+            // Nothing of the group is written yet, so a link to the large file still comes behind it.
+            if (left.outgrew) await this.#large(left.entry)
             // Without the entry that could not be read; a later name of its inode may still be readable.
-            group = group.filter(entry => entry !== unread)
+            group = group.filter(entry => entry !== left.entry)
             if (group.length === 0) return
         }
     }
@@ -202,12 +218,8 @@ export class Emitter {
         const unit = this.#o.cache!.find(signature, newest(entries))
         if (unit === undefined || unit.frames.length !== 1 || unit.offsets.length !== entries.length)
             return false
-        const stored = this.#o.cache!.read(unit.frames[0]!)
-        if (stored === undefined) return false
         const at = this.#o.writer.plainSize
-        await this.#o.writer.reuse(stored, unit.frames[0]!.plain)
-        this.#frames++
-        this.#reused++
+        if (!(await this.#reuseFrame(unit.frames[0]!))) return false
         let digest = 0
         for (const [i, entry] of entries.entries()) {
             const isFile = entry.type === 'file'
@@ -225,11 +237,11 @@ export class Emitter {
         return true
     }
 
-    /** Packs a group into one frame; returns the entry that could not be read, and then nothing was written. */
+    /** Packs a group into one frame; returns the entry that does not belong into it, and then nothing was written. */
     async #packGroup(
         entries: CollectedEntry[],
         signature: string | undefined,
-    ): Promise<CollectedEntry | undefined> {
+    ): Promise<{ entry: CollectedEntry; outgrew: boolean } | undefined> {
         const buffer = this.#spare.pop() ?? new GroupBuffer()
         buffer.length = 0
         const packed: Packed[] = []
@@ -238,24 +250,19 @@ export class Emitter {
                 packed.push(this.#packer.small(entry, buffer))
             } catch (error) {
                 this.#spare.push(buffer)
+                if (error instanceof OutgrewError) return { entry, outgrew: true }
                 this.#unread(entry, error)
-                return entry
+                return { entry, outgrew: false }
             }
         }
         const at = this.#o.writer.plainSize
         for (const [i, entry] of entries.entries()) {
             const piece = packed[i]!
             if (piece.changed === true) this.#changed(entry)
-            this.#index(
-                entry,
-                at + piece.offset,
-                piece.size,
-                { ...entry.stat, mtimeNs: piece.mtimeNs },
-                piece.sha256,
-            )
+            this.#index(entry, at + piece.offset, piece.stat.size, piece.stat, piece.sha256)
         }
         const unit: CachedUnit | undefined =
-            signature === undefined || packed.some(piece => piece.changed)
+            signature === undefined || buffer.length > MOST_FRAME || packed.some(piece => piece.changed)
                 ? undefined
                 : {
                       frames: [],
@@ -264,7 +271,7 @@ export class Emitter {
                       readNs: this.#o.beganNs,
                   }
         const plain = buffer.filled()
-        await this.#frame(plain, stored => {
+        await this.#frameOrMore(plain, stored => {
             this.#spare.push(buffer)
             const frame = unit === undefined ? undefined : this.#o.cache!.add(stored, plain.length)
             if (frame !== undefined) unit!.frames.push(frame)
@@ -274,9 +281,35 @@ export class Emitter {
         return undefined
     }
 
+    /** Hands a cached frame to the writer; false when the cache is damaged there, and then nothing was written. */
+    async #reuseFrame(frame: CachedFrame): Promise<boolean> {
+        const room = this.#room()
+        const stored = this.#o.cache!.read(frame, room)
+        if (stored === undefined) {
+            this.#rooms.push(room)
+            return false
+        }
+        await this.#o.writer.reuse(stored, frame.plain, () => this.#rooms.push(room))
+        this.#frames++
+        this.#reused++
+        return true
+    }
+
+    #room(): Buffer {
+        return this.#rooms.pop() ?? Buffer.allocUnsafe(limits.frameBytes)
+    }
+
     async #frame(plain: Uint8Array, stored?: (bytes: Uint8Array) => void): Promise<void> {
         this.#frames++
         await this.#o.writer.frame(plain, stored)
+    }
+
+    /** A group can come out larger than a reader takes at once: long output of a command, many large attributes. */
+    async #frameOrMore(plain: Uint8Array, last?: (bytes: Uint8Array) => void): Promise<void> {
+        let at = 0
+        for (; plain.length - at > MOST_FRAME; at += MOST_FRAME)
+            await this.#frame(plain.subarray(at, at + MOST_FRAME))
+        await this.#frame(plain.subarray(at), last)
     }
 
     async #large(entry: CollectedEntry): Promise<void> {
@@ -298,17 +331,15 @@ export class Emitter {
         const unit = cache.find(signature, newest([entry]))
         if (unit === undefined) return false
         // All of them before the first is used: an entry cannot be given up half-way.
-        for (const frame of unit.frames) if (cache.read(frame) === undefined) return false
+        const room = this.#room()
+        const whole = unit.frames.every(frame => cache.read(frame, room) !== undefined)
+        this.#rooms.push(room)
+        if (!whole) return false
         const at = this.#o.writer.plainSize
-        for (const frame of unit.frames) {
-            const stored = cache.read(frame)
-            if (stored === undefined)
+        for (const frame of unit.frames)
+            if (!(await this.#reuseFrame(frame)))
                 throw new Fault('failed', 'cannot read the frame cache: it changed meanwhile')
-            await this.#o.writer.reuse(stored, frame.plain)
-            this.#frames++
-            this.#reused++
-        }
-        this.#index(entry, at, entry.stat.size, entry.stat, unit.digests)
+        this.#index(entry, at, entry.stat.size, entry.stat, unit.digests, unit.holes)
         cache.keep(signature, unit)
         return true
     }
@@ -340,29 +371,30 @@ export class Emitter {
                 else unit.frames[n] = frame
             }
             await this.#frame(file.header, stored => keep(0, stored, file.header.length))
-            for (const piece of file.pieces()) {
+            for (const { bytes: piece, room } of file.pieces(this.#rooms)) {
                 if (this.#o.signal?.aborted)
                     throw new Fault('refused', 'cannot finish the backup: it was stopped')
                 const n = unit.pieces!.length + 1
                 const key = cache?.pieceKey(piece) ?? ''
                 unit.pieces!.push(key)
                 const known = cache?.findPiece(key)
-                const stored =
-                    known === undefined || known.plain !== piece.length ? undefined : cache!.read(known)
-                if (stored === undefined) await this.#frame(piece, bytes => keep(n, bytes, piece.length))
-                else {
-                    unit.frames[n] = known!
-                    await this.#o.writer.reuse(stored, piece.length)
-                    this.#frames++
-                    this.#reused++
-                }
+                if (known?.plain === piece.length && (await this.#reuseFrame(known))) {
+                    unit.frames[n] = known
+                    this.#rooms.push(room)
+                } else
+                    await this.#frame(piece, bytes => {
+                        keep(n, bytes, piece.length)
+                        this.#rooms.push(room)
+                    })
                 this.#o.progress(this.#bytes + Math.min(n * limits.frameBytes, entry.stat.size))
             }
         } finally {
             finished = file.finish()
         }
         unit.digests = finished.sha256
-        this.#index(entry, at, file.before.size, file.shown, finished.sha256)
+        unit.holes = file.sparse !== undefined
+        const holes = file.sparse !== undefined
+        this.#index(entry, at, file.before.size, file.shown, finished.sha256, holes)
         if (finished.error !== undefined) {
             this.#entries.at(-1)!.superseded = true
             this.#unread(entry, finished.error)
@@ -379,6 +411,7 @@ export class Emitter {
         size: number,
         stat: libc.Stat,
         digest: Uint8Array | undefined,
+        holes = false,
     ): void {
         this.#entries.push({
             path: entry.path,
@@ -392,6 +425,7 @@ export class Emitter {
             link: entry.link,
             sha256: digest,
             at,
+            holes,
         })
         this.#bytes += size
         this.#o.progress(this.#bytes)

@@ -1,10 +1,12 @@
 /** Turns collected entries into tar bytes: reads each file once, and again when it changed under the reading. */
+import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { BLOCK, type ByteString, padding, sparseMap, type TarEntry, tarHeader } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256, sha256 } from '../host/libcrypto.ts'
 import type { Tree } from '../host/tree.ts'
 import type { CollectedEntry } from './collect.ts'
+import { HoleDigest } from './digest.ts'
 
 /** Names of users and groups by number, as the host's own files have them. */
 export interface Names {
@@ -15,8 +17,8 @@ export interface Names {
 export interface Packed {
     /** Where the entry begins in the bytes it was packed into. */
     offset: number
-    size: number
-    mtimeNs: bigint
+    /** What was seen when it was opened: this is what stands in its header. */
+    stat: libc.Stat
     sha256?: Uint8Array
     /** The file kept changing: what was packed is a mixture of moments. */
     changed?: boolean
@@ -51,6 +53,9 @@ export class GroupBuffer {
         return this.#bytes.subarray(0, this.length)
     }
 }
+
+/** A file that was small when it was found is not any more: it has to be packed as a large one. */
+export class OutgrewError extends Error {}
 
 export class Packer {
     readonly #tree: Tree
@@ -89,7 +94,7 @@ export class Packer {
             // The names of a hard link share one inode: its attributes stand with the first name.
             const xattrs = entry.type === 'hardlink' ? undefined : this.#tree.xattrs(entry.path)
             into.append(this.header(entry, entry.stat, { xattrs }))
-            return { offset, size: 0, mtimeNs: entry.stat.mtimeNs }
+            return { offset, stat: { ...entry.stat, size: 0 } }
         }
         const offset = into.length
         for (let reading = 0; ; reading++) {
@@ -104,6 +109,8 @@ export class Packer {
         const fd = this.#tree.openFile(entry.path)
         try {
             const before = libc.statFd(fd)
+            // It was small when it was found. A log that explodes must not fill the memory, and is no small file any more.
+            if (before.size > limits.frameBytes * 4) throw new OutgrewError()
             into.append(this.header(entry, before, { xattrs: libc.readXattrsFd(fd) }))
             // One byte more than the size: a file that grew shows itself.
             const content = into.room(before.size + 1)
@@ -113,7 +120,7 @@ export class Packer {
             const digest = sha256(content.subarray(0, before.size))
             into.length += before.size
             into.zeros(padding(before.size))
-            return { offset, size: before.size, mtimeNs: before.mtimeNs, sha256: digest, changed }
+            return { offset, stat: before, sha256: digest, changed }
         } finally {
             libc.close(fd)
         }
@@ -122,10 +129,11 @@ export class Packer {
     /** Packs content that proxsave made itself: captured output, the copy of a database. */
     #made(entry: CollectedEntry, content: Uint8Array, into: GroupBuffer): Packed {
         const offset = into.length
-        into.append(this.header(entry, { ...entry.stat, size: content.length }))
+        const stat = { ...entry.stat, size: content.length }
+        into.append(this.header(entry, stat))
         into.append(content)
         into.zeros(padding(content.length))
-        return { offset, size: content.length, mtimeNs: entry.stat.mtimeNs, sha256: sha256(content) }
+        return { offset, stat, sha256: sha256(content) }
     }
 }
 
@@ -138,6 +146,7 @@ export class LargeFile {
     readonly sparse: libc.Extent[] | undefined
     readonly #fd: number
     readonly #digest = new Sha256()
+    readonly #holes = new HoleDigest()
     #short = false
     #error: unknown
 
@@ -165,14 +174,17 @@ export class LargeFile {
         }
     }
 
-    /** The stored content in pieces of `limits.frameBytes`, each in a buffer of its own; the last one is padded. */
-    *pieces(): Generator<Uint8Array> {
+    /**
+     * The stored content in pieces of `limits.frameBytes`, the last one padded, each in a room of its own. Rooms are taken
+     * from `rooms` as long as there are any; who is done with a piece puts its room back.
+     */
+    *pieces(rooms: Buffer[]): Generator<{ bytes: Uint8Array; room: Buffer }> {
         const extents = this.sparse ?? [{ offset: 0, length: this.before.size }]
         let at = 0
-        let piece = Buffer.allocUnsafe(limits.frameBytes)
+        const newRoom = () => rooms.pop() ?? Buffer.allocUnsafe(limits.frameBytes)
+        let piece = newRoom()
         let fill = 0
         for (const extent of extents) {
-            this.#hashHole(extent.offset - at)
             at = extent.offset
             const end = extent.offset + extent.length
             while (at < end) {
@@ -183,20 +195,23 @@ export class LargeFile {
                     this.#short = true
                     room.fill(0, got)
                 }
-                this.#digest.update(room)
+                if (this.sparse === undefined) this.#digest.update(room)
+                else this.#holes.update(at, room)
                 fill += room.length
                 at += room.length
                 if (fill === piece.length) {
-                    yield piece
-                    piece = Buffer.allocUnsafe(limits.frameBytes)
+                    yield { bytes: piece, room: piece }
+                    piece = newRoom()
                     fill = 0
                 }
             }
         }
-        this.#hashHole(this.before.size - at)
-        if (fill === 0) return
+        if (fill === 0) {
+            rooms.push(piece)
+            return
+        }
         piece.fill(0, fill, fill + padding(fill))
-        yield piece.subarray(0, fill + padding(fill))
+        yield { bytes: piece.subarray(0, fill + padding(fill)), room: piece }
     }
 
     /** The header has promised the size, so a failing disk leaves zeros and an error, not a torn archive. */
@@ -209,17 +224,13 @@ export class LargeFile {
         }
     }
 
-    #hashHole(length: number): void {
-        const zeros = length > 0 ? new Uint8Array(Math.min(length, limits.writeBytes)) : undefined
-        for (let left = length; left > 0 && zeros !== undefined; left -= zeros.length)
-            this.#digest.update(left < zeros.length ? zeros.subarray(0, left) : zeros)
-    }
-
     /** Closes the file; tells the digest, whether it changed while it was read, and why it could not be read. */
     finish(): { sha256: Uint8Array; changed: boolean; error?: unknown } {
         try {
             const changed = this.#short || hasChanged(this.before, libc.statFd(this.#fd))
-            return { sha256: this.#digest.digest(), changed, error: this.#error }
+            const sha256 =
+                this.sparse === undefined ? this.#digest.digest() : this.#holes.digest(this.before.size)
+            return { sha256, changed, error: this.#error }
         } finally {
             libc.close(this.#fd)
         }
@@ -229,9 +240,16 @@ export class LargeFile {
 function sparseExtents(fd: number, stat: libc.Stat): libc.Extent[] | undefined {
     // Blocks are 512 bytes; a compressing file system may need fewer for a file without holes, so ask for the holes.
     if (stat.blocks * BLOCK >= stat.size || stat.size === 0) return undefined
-    const extents = libc.dataExtents(fd, stat.size, 8192)
+    const extents = libc.dataExtents(fd, stat.size, limits.sparseExtents)
     const whole = extents.length === 1 && extents[0]!.offset === 0 && extents[0]!.length === stat.size
-    return whole ? undefined : extents
+    if (!whole) return extents
+    // Nothing known of its holes: reading them is fine for a file of a reasonable size only.
+    if (stat.size - stat.blocks * BLOCK > limits.unknownHoles)
+        throw new Fault(
+            'failed',
+            'it has more holes than can be listed, and is too large to be read with them',
+        )
+    return undefined
 }
 
 /** A sparse file is packed as a large one however small its data is. */

@@ -301,6 +301,14 @@ function readIdentity(path: string): Uint8Array {
     const bytes = readSmallFile(path, limits.configBytes)
     if (bytes === undefined)
         throw new Fault('failed', `cannot put the protected identity into the backup: ${path} is missing`)
+    if (bytes.length > limits.identityBytes)
+        throw new Fault(
+            'failed',
+            `cannot put the protected identity into the backup: ${path} has ${bytes.length} bytes`,
+            {
+                hint: 'an identity file protected by a passphrase has a few hundred bytes: check what it is',
+            },
+        )
     return bytes
 }
 

@@ -18,6 +18,8 @@ export const limits = {
     writeBytes: MiB,
     /** The README and the signature of an archive are never larger than this. */
     smallMemberBytes: MiB,
+    /** A protected identity that travels along: it has to fit into what a listing reads of a remote file. */
+    identityBytes: 64 * KiB,
     /** The index of an archive, decompressed: about 2 million entries. */
     indexBytes: 512 * MiB,
     /** Entries and frames of one index: each costs a few hundred bytes of memory. */
@@ -32,6 +34,10 @@ export const limits = {
     paxBytes: MiB,
     /** Paths on Linux. */
     pathBytes: 4096,
+    /** Stretches of data that are listed for one sparse file; a file of more is read whole … */
+    sparseExtents: 32_768,
+    /** … unless its holes are larger than this together: a user could keep a backup busy for days with one file. */
+    unknownHoles: 16 * 1024 * MiB,
     /** A file that changes while it is read is read again this often, then taken as it is and reported. */
     rereads: 2,
     /** Larger changing files (logs, disks) are not read again: the second reading would be no better. */

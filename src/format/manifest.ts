@@ -58,6 +58,8 @@ export const Manifest = Type.Object({
     }),
     /** The stored data member: its name, size and digest, and the digest of `blocks.sha256`. */
     data: Type.Object({ member: Type.String(), size: Count, sha256: Digest, blocksSha256: Digest }),
+    /** SHA-256 of all other bytes: in front of the data (README, identity, headers; not this manifest and its signature), and behind. */
+    envelope: Type.Optional(Type.Object({ front: Digest, back: Digest })),
     plain: Type.Object({ size: Count, entries: Count }),
     categories: Type.Array(
         Type.Object({
@@ -74,12 +76,32 @@ export const Manifest = Type.Object({
 })
 export type Manifest = Static<typeof Manifest>
 
+const textOf = (manifest: Manifest) => Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`)
+
+/** The manifest with as many missing paths as there is room for: long names must not keep a backup from being made. */
+function fitted(manifest: Manifest): Buffer {
+    const text = textOf(manifest)
+    const longest = Math.max(...manifest.categories.map(({ missing }) => missing?.length ?? 0))
+    if (text.length <= limits.manifestBytes || !(longest > 0)) return text
+    const most = Math.floor(longest / 2)
+    const categories = manifest.categories.map(category => {
+        const { missing, missingMore } = category
+        if (missing === undefined || missing.length <= most) return category
+        return {
+            ...category,
+            missing: missing.slice(0, most),
+            missingMore: (missingMore ?? 0) + missing.length - most,
+        }
+    })
+    return fitted({ ...manifest, categories })
+}
+
 /** The manifest padded with spaces to its fixed room; this is what is signed. */
 export function writeManifest(manifest: Manifest): Uint8Array {
-    const text = Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`)
+    const text = fitted(manifest)
     if (text.length > limits.manifestBytes)
         throw new Fault('failed', 'cannot write the manifest: it does not fit into its 256 KiB', {
-            hint: 'shorten the note, or exclude the directories that report thousands of unreadable files',
+            hint: 'shorten the note',
         })
     const padded = Buffer.alloc(limits.manifestBytes, 0x20)
     text.copy(padded)

@@ -1,8 +1,10 @@
 /** A consistent copy of a live SQLite database, write-ahead log included, that leaves no trace beside the original. */
 import { constants, Database } from 'bun:sqlite'
-import { copyFileSync, existsSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { Fault } from '../core/errors.ts'
-import { discardFile, makePrivateDirectory } from './data-file.ts'
+import { limits } from '../core/limits.ts'
+import { DataFile, discardFile, makePrivateDirectory } from './data-file.ts'
+import * as libc from './libc.ts'
 
 /**
  * Copies the database at `source` into the new file `copy` and checks it.
@@ -11,33 +13,60 @@ import { discardFile, makePrivateDirectory } from './data-file.ts'
  * naively it would create `-wal` and `-shm` beside a database that nobody has open, hence the three cases.
  */
 export function copyDatabase(source: string, copy: string, scratch: string): void {
-    const wal = existsSync(`${source}-wal`)
-    const shm = existsSync(`${source}-shm`)
     makePrivateDirectory(scratch)
     discardFile(copy)
-    if (!wal) {
-        // Nobody has it open in write-ahead mode: the file alone is the database.
-        vacuumInto(`file:${encodeURI(source)}?immutable=1`, copy)
-        if (!existsSync(`${source}-wal`)) return
-        // Somebody opened it meanwhile; what was copied may be half of a change.
-        discardFile(copy)
-        copyDatabase(source, copy, scratch)
+    const shared = existsSync(`${source}-shm`)
+    if (shared && existsSync(`${source}-wal`)) {
+        vacuumInto(`${uriOf(source)}?mode=ro`, copy)
         return
     }
-    if (shm) {
-        vacuumInto(`file:${encodeURI(source)}?mode=ro`, copy)
-        return
-    }
-    // A log without its shared memory: its owner died. Replayed on a copy, so that the original stays as it is.
+    // Nobody has it open: the file is the database, with the log or the journal of an owner that died. It is opened as a
+    // copy, so that replaying them, and reading at all, leaves the original as it is.
     const aside = `${scratch}/aside.db`
     try {
-        copyFileSync(source, aside)
-        copyFileSync(`${source}-wal`, `${aside}-wal`)
-        vacuumInto(`file:${encodeURI(aside)}?mode=rw`, copy)
+        for (const suffix of suffixes) discardFile(`${aside}${suffix}`)
+        for (const suffix of suffixes) copyUntouched(`${source}${suffix}`, `${aside}${suffix}`)
+        // Somebody opened it meanwhile: what was copied may be half of a change.
+        if (shared || !existsSync(`${source}-shm`)) {
+            vacuumInto(`${uriOf(aside)}?mode=rw`, copy)
+            return
+        }
     } finally {
-        for (const suffix of ['', '-wal', '-shm']) discardFile(`${aside}${suffix}`)
+        for (const suffix of [...suffixes, '-shm']) discardFile(`${aside}${suffix}`)
+    }
+    copyDatabase(source, copy, scratch)
+}
+
+/** The database, its write-ahead log, its rollback journal. */
+const suffixes = ['', '-wal', '-journal']
+
+/** Copies a file that is there without leaving an access time. */
+function copyUntouched(from: string, to: string): void {
+    const noAtime = process.getuid?.() === 0 ? libc.open.NOATIME : 0
+    let fd: number
+    try {
+        fd = libc.openAt(libc.AT_FDCWD, libc.cPath(from), libc.open.RDONLY | libc.open.NOFOLLOW | noAtime)
+    } catch (error) {
+        if (libc.codeOf(error) === 'ENOENT' && !to.endsWith('.db')) return
+        throw new Fault('failed', `cannot copy the database: ${libc.codeOf(error)}`, { cause: error })
+    }
+    const copy = DataFile.create(to)
+    try {
+        const buffer = new Uint8Array(limits.writeBytes)
+        for (let at = 0; ; ) {
+            const got = libc.readAt(fd, buffer, at)
+            if (got === 0) return
+            copy.writeAt(buffer.subarray(0, got), at)
+            at += got
+        }
+    } finally {
+        copy.close()
+        libc.close(fd)
     }
 }
+
+/** SQLite takes a question mark or a hash for the end of the path. */
+const uriOf = (path: string) => `file:${encodeURI(path).replace(/[?#]/g, encodeURIComponent)}`
 
 /** Opens by URI; a query `mode=rw` asks for writing, all else reads only. */
 function open(uri: string): Database {
@@ -65,10 +94,13 @@ function vacuumInto(uri: string, copy: string): void {
 export function checkDatabase(path: string): void {
     let database: Database | undefined
     try {
-        database = open(`file:${encodeURI(path)}?immutable=1`)
+        database = open(`${uriOf(path)}?immutable=1`)
         const rows = database.query('PRAGMA integrity_check').all() as { integrity_check: string }[]
         if (rows.length !== 1 || rows[0]?.integrity_check !== 'ok')
-            throw new Fault('damaged', `cannot trust the database: ${rows[0]?.integrity_check ?? 'no answer'}`)
+            throw new Fault(
+                'damaged',
+                `cannot trust the database: ${rows[0]?.integrity_check ?? 'no answer'}`,
+            )
     } catch (error) {
         if (error instanceof Fault) throw error
         const why = error instanceof Error ? error.message : String(error)

@@ -52,8 +52,12 @@ export class Tree {
         root: string,
         options: { mounts?: Map<string, Mount>; trusted?: readonly ByteString[] } = {},
     ) {
-        this.root = root === '/' ? '' : root.replace(/\/+$/, '')
         this.#rootFd = libc.openAt(libc.AT_FDCWD, libc.cPath(root), libc.open.DIRECTORY | libc.open.PATH)
+        // Without links and dots, as the mount table has it.
+        const real = Buffer.from(
+            libc.readLinkAt(libc.AT_FDCWD, libc.cPath(`/proc/self/fd/${this.#rootFd}`)),
+        ).toString()
+        this.root = real === '/' ? '' : real
         this.#mounts = options.mounts ?? readMounts()
         this.#trusted = new Set(options.trusted ?? [])
         this.#noAtime = process.getuid?.() === 0 ? libc.open.NOATIME : 0
@@ -89,8 +93,9 @@ export class Tree {
         }
     }
 
-    /** Metadata of one entry; undefined when it is not there. */
+    /** Metadata of one entry; undefined when it is not there, or lies where it may hang to ask. */
     stat(path: ByteString): libc.Stat | undefined {
+        if (this.#mountOnTheWay(path) !== undefined) return undefined
         const slash = path.lastIndexOf('/')
         let parent: number
         try {
@@ -121,6 +126,7 @@ export class Tree {
 
     /** A small file whole; undefined when it is not there. Throws when it is larger than `most`. */
     readFile(path: ByteString, most: number): Buffer | undefined {
+        if (this.#mountOnTheWay(path) !== undefined) return undefined
         let fd: number
         try {
             fd = this.openFile(path)
@@ -217,7 +223,8 @@ export class Tree {
         }
         const type = stat.mode & libc.fileType.mask
         const isDirectory = type === libc.fileType.directory
-        const entered = mount === undefined || this.#trusted.has(path) || visitor.enters?.(path, state) === true
+        const entered =
+            mount === undefined || this.#trusted.has(path) || visitor.enters?.(path, state) === true
         if (isDirectory && !entered) {
             visitor.passed(path, { state: 'skipped', why: `another file system (${mount?.type})` }, state)
             return
