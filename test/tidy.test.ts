@@ -29,7 +29,10 @@ const floors: readonly (readonly string[])[] = [
     ['catalog'],
     ['archive'],
     ['engine'],
-    ['backup', 'keys', 'setup', 'schedule', 'targets'],
+    [
+        ...['backup', 'keys', 'setup', 'schedule', 'targets'],
+        ...['restore', 'guard', 'proxmox', 'guests', 'policy', 'alerts'],
+    ],
     ['daemon', 'client', 'cli'],
     ['main.ts'],
 ]

@@ -51,7 +51,14 @@ export const BackupInfo = Type.Object(
 )
 export type BackupInfo = Static<typeof BackupInfo>
 
-export const BackupList = Type.Object({ backups: Type.Array(BackupInfo) })
+export const BackupList = Type.Object({
+    backups: Type.Array(BackupInfo),
+    problems: may(
+        Type.Array(Type.Object({ target: Text, message: Text, hint: may(Text) }), {
+            description: 'targets that could not be listed',
+        }),
+    ),
+})
 export type BackupList = Static<typeof BackupList>
 
 /** One archive in full: its row and its manifest. */

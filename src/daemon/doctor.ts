@@ -4,6 +4,7 @@ import { asFault } from '../core/errors.ts'
 import { count, showAge, showSize } from '../core/units.ts'
 import type { Target } from '../engine/target.ts'
 import { findProgram } from '../host/exec.ts'
+import { AT_FDCWD, cPath, readLinkAt } from '../host/libc.ts'
 import { readMounts } from '../host/mounts.ts'
 import { listKeys } from '../keys/identity.ts'
 import { readSigningKey } from '../keys/signing-key.ts'
@@ -58,14 +59,20 @@ export async function examine(daemon: Daemon): Promise<Check[]> {
     return found
 }
 
-function checkDaemon({ parts: { version, root, disk } }: Daemon): Found {
+function checkDaemon({ parts: { version, root } }: Daemon): Found {
     const running = `proxsaved ${version} answers${root === '/' ? '' : ` for ${root}`}`
-    if (root === '/' && !disk.exists('/proc/self/exe'))
+    if (wasReplaced())
         return warning(
             `${running}, but the program on disk is another one`,
             'systemctl restart proxsave when no change runs',
         )
     return ok(running)
+}
+
+/** The kernel says so when the file that this program was started from is gone or another one. */
+function wasReplaced(): boolean {
+    const program = Buffer.from(readLinkAt(AT_FDCWD, cPath('/proc/self/exe'))).toString('latin1')
+    return program.endsWith(' (deleted)')
 }
 
 function checkConfig({ config: { config, problems, fault } }: Daemon): Found | Found[] {

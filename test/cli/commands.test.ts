@@ -288,6 +288,8 @@ describe('further targets', () => {
         const half = await ctl('backup', '--json')
         expect([half.status, events(half).at(-1).result]).toEqual([6, 'warning'])
         expect((await ctl('backup', '--target', 'second')).status).toBe(1)
+        const rows = (await json('list')).document.backups.length
+        expect(rows).toBeGreaterThan(0)
         rmSync(join(daemon.root, 'etc/proxsave/conf.d/30-second.toml'))
         await daemon.api('POST', '/v1/reload')
     })
@@ -310,5 +312,40 @@ describe('history', () => {
         expect((await ctl('attach', document.changes[0].id)).out).toContain('done')
         const none = await ctl('attach')
         expect(none.err).toContain('no change is running')
+    })
+})
+
+describe('the hook of apt', () => {
+    const packages = 'VERSION 2\n\nifupdown2 3.1 < 3.2 /var/cache/apt/ifupdown2.deb\n'
+    const hook = () => runHere(['apt-hook'], daemon.socket, { readInput: async () => packages })
+
+    test('makes a backup before packages that matter change, and says so in one line', async () => {
+        await nextSecond()
+        const ran = await hook()
+        expect([ran.status, ran.err]).toEqual([0, ''])
+        expect(ran.out).toMatch(/^proxsave: backup [0-9a-f]{12} made before ifupdown2\n$/)
+        const newest = (await json('list')).document.backups[0]
+        expect([newest.reason, newest.note]).toEqual(['apt', 'before ifupdown2'])
+    })
+
+    test('says nothing when it is off', async () => {
+        daemon.write('etc/proxsave/conf.d/40-apt.toml', '[apt]\nhook = "off"\n')
+        await daemon.api('POST', '/v1/reload')
+        expect(await hook()).toEqual({ status: 0, out: '', err: '' })
+    })
+
+    test('lets an upgrade fail only when the configuration is strict', async () => {
+        const unusable = '[target.local]\npath = "/missing/place"\n'
+        daemon.write('etc/proxsave/conf.d/40-apt.toml', unusable)
+        await daemon.api('POST', '/v1/reload')
+        const lenient = await hook()
+        expect([lenient.status, lenient.out.startsWith('proxsave: no backup before this upgrade: ')]).toEqual(
+            [0, true],
+        )
+        daemon.write('etc/proxsave/conf.d/40-apt.toml', `${unusable}[apt]\nhook = "strict"\n`)
+        await daemon.api('POST', '/v1/reload')
+        expect((await hook()).status).toBe(1)
+        rmSync(join(daemon.root, 'etc/proxsave/conf.d/40-apt.toml'))
+        await daemon.api('POST', '/v1/reload')
     })
 })

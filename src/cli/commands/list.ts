@@ -21,6 +21,8 @@ export const command: Command = {
             cli.output.document(list)
             return 0
         }
+        for (const { target, message } of list.problems ?? [])
+            cli.output.note(`target ${target}: ${safe(message)}`)
         if (list.backups.length === 0) {
             cli.output.line(all ? 'No backups yet.' : 'No backups of this host yet.')
             return 0

@@ -35,8 +35,18 @@ export const backupRoutes = [
         query: Query,
         answer: BackupList,
         async handle({ query: { target, all } }, daemon) {
-            const { backups } = await listAll(daemon, target)
-            return { backups: all === true ? backups : ownOnly(backups) }
+            const { backups, targets } = await listAll(daemon, target)
+            const silent = targets.filter(listed => listed.problem !== undefined)
+            if (target !== undefined && silent[0] !== undefined) throw silent[0].problem
+            const problems = silent.map(({ target: { name }, problem }) => ({
+                target: name,
+                message: problem!.message,
+                hint: problem!.hint,
+            }))
+            return {
+                backups: all === true ? backups : ownOnly(backups),
+                ...(problems.length > 0 ? { problems } : {}),
+            }
         },
     }),
     route({
