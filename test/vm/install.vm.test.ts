@@ -59,6 +59,8 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     const mode = (path: string) => (lstatSync(machine.path(path)).mode & 0o7777).toString(8)
     const backups = () =>
         readdirSync(machine.path('/var/backups/proxsave')).filter(name => name.endsWith('.proxsave.tar'))
+    /** A successful backup prunes, so what counts is which names are new and not how many there are. */
+    const newSince = (before: string[]) => backups().filter(name => !before.includes(name))
     const changes = async () =>
         (await json<{ changes: { id: string; kind: string; state: string; result?: string }[] }>(['history']))
             .changes
@@ -251,9 +253,9 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     })
 
     step('runs the job of the timer', async () => {
-        const before = backups().length
+        const before = backups()
         await machine.must(['systemctl', 'start', 'proxsave-backup@daily.service'])
-        expect(backups().length).toBe(before + 1)
+        expect(newSince(before).length).toBe(1)
     })
 
     step('cleans up after kill -9 in the middle of a backup, and says so', async () => {
@@ -298,15 +300,15 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         await made('pve-manager')
         await made('harmless')
 
-        const before = backups().length
+        const before = backups()
         const harmless = await apt('install', './harmless.deb')
         expect(harmless.status, harmless.stderr).toBe(0)
         expect(harmless.stdout + harmless.stderr).not.toContain('proxsave')
-        expect(backups().length).toBe(before)
+        expect(backups()).toEqual(before)
 
         const proxmox = await apt('install', './pve-manager.deb')
         expect(proxmox.status, proxmox.stderr).toBe(0)
-        expect(backups().length).toBe(before + 1)
+        expect(newSince(before).length).toBe(1)
         const lines = (proxmox.stdout + proxmox.stderr).split('\n').filter(line => line.includes('proxsave'))
         expect(lines.length).toBe(1)
     })
@@ -314,11 +316,12 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     step('does not stop apt when the daemon is gone', async () => {
         const began = performance.now()
         await machine.must(['systemctl', 'stop', 'proxsave.service'])
-        // Nothing runs, so nothing is waited for.
-        expect(performance.now() - began).toBeLessThan(5000)
+        const took = performance.now() - began
         const proxmox = await apt('install', '--reinstall', './pve-manager.deb')
-        expect(proxmox.status, proxmox.stdout + proxmox.stderr).toBe(0)
         await machine.must(['systemctl', 'start', 'proxsave.service'])
+        expect(proxmox.status, proxmox.stdout + proxmox.stderr).toBe(0)
+        // Nothing runs, so stopping waits for nothing.
+        expect(took).toBeLessThan(5000)
     })
 
     step('is not interrupted by an upgrade: the new version starts when the change has ended', async () => {
@@ -329,8 +332,8 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         expect((await machine.run(['test', '-e', '/run/proxsave/restart-when-idle'])).status).toBe(0)
         await machine.must(['kill', '-CONT', worker])
         await successor(main, 90)
-        const [last] = await changes()
-        expect(last).toMatchObject({ kind: 'backup', result: 'ok' })
+        const backup = (await changes()).find(change => change.kind === 'backup')
+        expect(backup?.result).toBe('ok')
         expect((await machine.run(['test', '-e', '/run/proxsave/restart-when-idle'])).status).toBe(1)
     })
 
