@@ -50,7 +50,13 @@ function row(entry: IndexEntry): Json {
         uid: entry.uid,
         gid: entry.gid,
         size: entry.size,
-        modified: new Date(Number(entry.mtimeNs / 1_000_000n)).toISOString(),
+        modified: timeText(entry.mtimeNs),
         ...(entry.link === undefined ? {} : { link: showPath(entry.link) }),
     }
+}
+
+/** RFC 3339; a time that no calendar of ours reaches as seconds since the epoch. */
+function timeText(ns: bigint): string {
+    const date = new Date(Number(ns / 1_000_000n))
+    return Number.isNaN(date.getTime()) ? `@${ns / 1_000_000_000n}` : date.toISOString()
 }

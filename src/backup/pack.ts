@@ -79,7 +79,8 @@ export class Packer {
             size: entry.type === 'file' ? stat.size : 0,
             mtimeNs: stat.mtimeNs,
             // As the walk saw it: reading must not make it younger.
-            atimeNs: entry.stat.atimeNs,
+            // Reading a link is an access, and Linux has no way to do it unseen: its time says nothing.
+            atimeNs: entry.type === 'symlink' ? undefined : entry.stat.atimeNs,
             link: entry.link,
             ...extra,
         }
