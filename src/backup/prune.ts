@@ -71,6 +71,14 @@ export interface PruneResult {
 /** An archive from further ahead than this was made with a wrong clock, or is read with one. */
 const aheadMs = 3_600_000
 
+/** Backups of one second are told apart by their order: the second one was made because somebody wanted it. */
+function apartInSecond(newestFirst: PruneDecision[], index: number): number {
+    const second = seconds(newestFirst[index]!)
+    let younger = index
+    while (younger > 0 && seconds(newestFirst[younger - 1]!) === second) younger--
+    return second * 1000 + Math.max(0, 999 - (index - younger))
+}
+
 /** Decides for each archive of one target. Pure: removes nothing. */
 export function planPrune(request: PruneRequest): PruneResult {
     const decisions = request.archives.map(archive => first(archive, request))
@@ -81,7 +89,10 @@ export function planPrune(request: PruneRequest): PruneResult {
     own.sort(newestFirst)
 
     const marks = applyRetention(
-        own.map(decision => ({ timeMs: decision.createdMs!, protected: decision.verdict === 'pinned' })),
+        own.map((decision, index) => ({
+            timeMs: apartInSecond(own, index),
+            protected: decision.verdict === 'pinned',
+        })),
         request.keep,
         request.timeZone,
     )

@@ -98,10 +98,10 @@ export function applyRetention(
         return marks.map((mark, index) => mark ?? { mark: 'keep', rule: 'keep-all', nth: index + 1 })
 
     const newestFirst = entries
-        .map((entry, index) => ({ index, second: Math.floor(entry.timeMs / 1000) }))
+        .map((entry, index) => ({ index, timeMs: entry.timeMs }))
         .filter(({ index }) => marks[index] === undefined)
-        .sort((a, b) => b.second - a.second || a.index - b.index)
-        .map(({ index, second }) => ({ index, periods: periodsOf(second, timeZone) }))
+        .sort((a, b) => b.timeMs - a.timeMs || a.index - b.index)
+        .map(({ index, timeMs }) => ({ index, periods: periodsOf(timeMs, timeZone) }))
 
     for (const rule of keepRules) {
         const most = keep[rule] ?? 0
@@ -126,13 +126,14 @@ export function applyRetention(
 }
 
 /** The period of each rule that a moment falls into. */
-function periodsOf(second: number, timeZone: string): Record<KeepRule, string> {
-    const local = Temporal.Instant.fromEpochMilliseconds(second * 1000).toZonedDateTimeISO(timeZone)
+function periodsOf(timeMs: number, timeZone: string): Record<KeepRule, string> {
+    const local = Temporal.Instant.fromEpochMilliseconds(timeMs).toZonedDateTimeISO(timeZone)
     const year = `${local.year}`
     const month = `${year}-${local.month}`
     const day = `${month}-${local.day}`
     return {
-        'keep-last': `${second}`,
+        // Proxmox's times are whole seconds, and two of the same are one; what is finer here is told apart.
+        'keep-last': `${timeMs}`,
         // Local hours: when the clock is set back, two hours are one period, as in Proxmox.
         'keep-hourly': `${day} ${local.hour}`,
         'keep-daily': day,

@@ -69,11 +69,16 @@ describe('the rules', () => {
         ])
     })
 
-    test('take the later of two archives of one second', () => {
+    test('take two archives of one second for two, the later one first', () => {
         const first = { ...archive(1, { sequence: 7 }), name: 'a' }
         const second = { ...archive(1, { sequence: 8 }), name: 'a-2' }
-        const result = plan([first, second], 'keep-last=5')
-        expect(result.decisions.map(({ name, verdict }) => [name, verdict])).toEqual([
+        const judged = (keep: string) =>
+            plan([first, second], keep).decisions.map(({ name, verdict }) => [name, verdict])
+        expect(judged('keep-last=5')).toEqual([
+            ['a-2', 'keep'],
+            ['a', 'keep'],
+        ])
+        expect(judged('keep-last=1')).toEqual([
             ['a-2', 'keep'],
             ['a', 'remove'],
         ])
