@@ -26,8 +26,12 @@ export async function prepareDirectory(path: string): Promise<void> {
         await bounded(mkdir(directory, { mode: 0o700 }), directory).catch(error => explainMkdir(path, error))
 }
 
-/** As `prepareDirectory`, at once; only for file systems that answer without a network. */
-export function prepareLocalDirectory(path: string): void {
+/**
+ * As `prepareDirectory`, at once; only for file systems that answer without a network. `withParent` also makes the directory
+ * above: of a path that nobody chose, nobody expects a disk to be mounted there.
+ */
+export function prepareLocalDirectory(path: string, withParent = false): void {
+    if (withParent) mkdirSync(dirname(path), { recursive: true })
     for (const directory of [path, partialPath(path)]) {
         try {
             mkdirSync(directory, { mode: 0o700 })

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { Fault } from '../core/errors.ts'
 import type { StoredArchive, Target } from '../engine/target.ts'
-import type { LocalTargetConfig } from '../format/config.ts'
+import { defaultTargetPath, type LocalTargetConfig } from '../format/config.ts'
 import {
     freeBytes,
     listDirectory,
@@ -26,12 +26,14 @@ export class LocalTarget implements Target {
     readonly name: string
     readonly place: string
     readonly #path: string
+    readonly #isDefault: boolean
     readonly #host: TargetHost
 
     constructor(config: LocalTargetConfig, host: TargetHost) {
         this.name = config.name
         this.#host = host
         this.#path = host.root === '/' ? config.path : join(host.root, config.path)
+        this.#isDefault = config.path === defaultTargetPath
         this.place = this.#path
     }
 
@@ -39,7 +41,7 @@ export class LocalTarget implements Target {
         this.#refuseUnmounted()
         // Archives are written with seeks and in small pieces; over a network they are built at home and copied once.
         if (!this.#answersAlone()) return undefined
-        prepareLocalDirectory(this.#path)
+        prepareLocalDirectory(this.#path, this.#isDefault)
         return partialPath(this.#path)
     }
 
