@@ -29,6 +29,8 @@ export interface SavedEntry {
     link?: ByteString
     /** SHA-256 of the content; foreign archives have none. */
     sha256?: Uint8Array
+    /** Stored as a sparse file: its digest is that of `HoleDigest`. */
+    holes?: boolean
 }
 
 export interface SavedArchive {

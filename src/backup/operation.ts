@@ -1,14 +1,2 @@
-/** What a worker can be asked to do: one operation a file, registered in `index.ts`. */
-import type { Json } from '../engine/change.ts'
-
-export interface OperationIo {
-    progress(event: { done: number; total?: number; unit: 'bytes' | 'entries'; text?: string }): void
-    warn(text: string): void
-    /** One row of a listing; resolves when the reader can take more. */
-    item(item: Json): Promise<void> | void
-    signal?: AbortSignal
-}
-
-/** Params come from the daemon as JSON; their shape is the operation's own. */
-// biome-ignore lint/suspicious/noExplicitAny: each operation declares the shape of its params
-export type Operation = (params: any, io: OperationIo) => Promise<Json>
+/** The shape of a worker's operation; features share it through the engine. */
+export * from '../engine/operation.ts'
