@@ -1,4 +1,5 @@
 /** The service manager: start, stop and look at units, over D-Bus, each with a bound in time. */
+import { constants } from 'node:os'
 import type { Variant } from 'dbus-next'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
@@ -43,6 +44,10 @@ export interface Systemd {
     start(unit: string, waitMs?: number): Promise<JobResult>
     stop(unit: string, waitMs?: number): Promise<JobResult>
     restart(unit: string, waitMs?: number): Promise<JobResult>
+    /** Sends a signal to the main process of a unit or to all of its processes. */
+    kill(unit: string, whom: 'main' | 'all', signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
+    /** Forgets that a unit failed, and how often it was started; no error for one that did not fail. */
+    resetFailed(unit: string): Promise<void>
     unitState(unit: string): Promise<UnitState>
     /** Loaded units whose names match one of the patterns (`proxsave-backup@*.timer`). */
     listUnits(...patterns: string[]): Promise<UnitState[]>
@@ -118,6 +123,20 @@ export class DbusSystemd implements Systemd {
 
     restart(unit: string, waitMs?: number): Promise<JobResult> {
         return this.#job('restart', 'RestartUnit', unit, waitMs)
+    }
+
+    async kill(unit: string, whom: 'main' | 'all', signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+        const number = constants.signals[signal]
+        await this.#call(`send ${signal} to ${unit}`, 'KillUnit', 'ssi', [unit, whom, number])
+    }
+
+    async resetFailed(unit: string): Promise<void> {
+        try {
+            await this.#bus.call({ ...manager, member: 'ResetFailedUnit', signature: 's', body: [unit] })
+        } catch (error) {
+            if (error instanceof BusError && error.type === `${systemd1}.NoSuchUnit`) return
+            throw busFault(`forget that ${unit} failed`, error)
+        }
     }
 
     async unitState(unit: string): Promise<UnitState> {

@@ -120,6 +120,9 @@ export class FakeSystemd {
             case 'Subscribe':
             case 'Reload':
                 return reply()
+            case 'KillUnit':
+            case 'ResetFailedUnit':
+                return this.units.has(String(body[0])) ? reply() : this.#noSuchUnit(message, String(body[0]))
             case 'StartUnit':
             case 'StopUnit':
             case 'RestartUnit':
@@ -160,21 +163,19 @@ export class FakeSystemd {
     }
 
     #begin(message: Message, unit: string, active: string): boolean {
-        if (!this.units.has(unit)) {
-            const error = Message.newError(
-                message as unknown as string,
-                `${systemd1}.NoSuchUnit`,
-                `Unit ${unit} not found.`,
-            )
-            this.#bus.send(error)
-            return true
-        }
+        if (!this.units.has(unit)) return this.#noSuchUnit(message, unit)
         const job = ++this.#job
         this.#running.set(unit, job)
         const { result, signal } = this.outcome
         if (signal === 'before') this.finish(unit, result, result === 'done' ? active : 'failed')
         this.#bus.send(Message.newMethodReturn(message, 'o', [`${managerPath}/job/${job}`]))
         if (signal === 'after') this.finish(unit, result, result === 'done' ? active : 'failed')
+        return true
+    }
+
+    #noSuchUnit(message: Message, unit: string): boolean {
+        const text = `Unit ${unit} not found.`
+        this.#bus.send(Message.newError(message as unknown as string, `${systemd1}.NoSuchUnit`, text))
         return true
     }
 

@@ -76,6 +76,21 @@ describe.skipIf(busDaemon === undefined)('systemd over D-Bus', () => {
         expect(results.toReversed()).toEqual(names.map((_, index) => (index % 2 ? 'done' : 'dependency')))
     })
 
+    test('a signal reaches the processes that were meant, and a failure is forgotten', async () => {
+        await systemd.kill(unit, 'main', 'SIGTERM')
+        await systemd.kill(unit, 'all', 'SIGKILL')
+        await systemd.resetFailed(unit)
+        expect(fake.calls.filter(call => /Kill|Reset/.test(call.member)).map(call => call.body)).toEqual([
+            [unit, 'main', 15],
+            [unit, 'all', 9],
+            [unit],
+        ])
+        await systemd.resetFailed('nothing.service')
+        expect((await faultOf(systemd.kill('nothing.service', 'all', 'SIGKILL'))).message).toContain(
+            'cannot send SIGKILL to nothing.service',
+        )
+    })
+
     test('a unit that does not exist is an answer, not an error', async () => {
         expect(await systemd.stop('nothing.service')).toBe('not-found')
         expect(await systemd.unitState('nothing.service')).toMatchObject({

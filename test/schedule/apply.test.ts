@@ -30,6 +30,8 @@ function fakeSystemd(timers: Record<string, string>, results: Record<string, Job
         start: act('start', 'active'),
         stop: act('stop', 'inactive'),
         restart: act('restart', 'active'),
+        kill: async () => undefined,
+        resetFailed: async () => undefined,
         unitState: async unit => state(unit),
         listUnits: async () => Object.keys(timers).map(state),
         reload: async () => void asked.push('reload'),

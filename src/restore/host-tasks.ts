@@ -1,0 +1,9 @@
+/** Registers the task kinds around the files of a restore: services, mergers, directories, the check afterwards. */
+import type { TaskKinds } from '../engine/kinds.ts'
+import { type ServicesHost, servicesStart, servicesStop } from './services.ts'
+
+export type HostTasksHost = ServicesHost
+
+export function registerHostTasks(kinds: TaskKinds, host: HostTasksHost): void {
+    kinds.register(servicesStop(host)).register(servicesStart(host))
+}
