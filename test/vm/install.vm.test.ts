@@ -61,7 +61,6 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         readdirSync(machine.path('/var/backups/proxsave'))
             .filter(name => name.endsWith('.proxsave.tar'))
             .sort()
-    /** A successful backup prunes, so what counts is which names are new and not how many there are. */
     const newSince = (before: string[]) => backups().filter(name => !before.includes(name))
     const changes = async () =>
         (await json<{ changes: { id: string; kind: string; state: string; result?: string }[] }>(['history']))
@@ -154,6 +153,12 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         // Its output is no terminal here, and a secret that went into a log is none any more.
         expect(said).not.toMatch(/AGE-SECRET-KEY-1[0-9A-Z]{8}/)
         expect(mode('/etc/proxsave/identity.txt')).toBe('600')
+        // An administrator's own file wins over the one of setup. Nothing is pruned, so that later steps can count.
+        writeFileSync(
+            machine.path('/etc/proxsave/conf.d/20-keep.toml'),
+            '[target.local]\nkeep = "keep-all=1"\n',
+        )
+        await succeeds(['doctor'])
     })
 
     step('shows the schedule where an administrator looks for it', async () => {
@@ -405,7 +410,12 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         const purged = await apt('purge', 'proxsave')
         expect(purged.status, purged.stdout + purged.stderr).toBe(0)
         expect(backups()).toEqual(before)
-        expect(readdirSync(machine.path('/etc/proxsave')).sort()).toEqual(['identity.txt', 'recipients'])
+        expect(readdirSync(machine.path('/etc/proxsave')).sort()).toEqual([
+            'conf.d',
+            'identity.txt',
+            'recipients',
+        ])
+        expect(readdirSync(machine.path('/etc/proxsave/conf.d'))).toEqual(['20-keep.toml'])
         const state = readdirSync(machine.path('/var/lib/proxsave'))
         expect(state.length).toBeGreaterThan(0)
         expect(state.filter(name => !name.startsWith('signing_key'))).toEqual([])
