@@ -107,10 +107,15 @@ export class ArchiveFile {
             throw this.#damage('what stands behind its data is damaged', data.size, this.file.size - data.at)
     }
 
-    #blocksText(): Promise<Uint8Array> {
+    async #blocksText(): Promise<Uint8Array> {
         const { data } = this.head
         const most = Math.ceil(data.size / limits.blockBytes) * 96 + BLOCK
-        return readMemberAt(this.file, data.at + roundUp(data.size), memberNames.blocks, most)
+        try {
+            return await readMemberAt(this.file, data.at + roundUp(data.size), memberNames.blocks, most)
+        } catch (error) {
+            if (!(error instanceof Fault)) throw error
+            throw this.#damage(`its member ${memberNames.blocks} is missing or damaged`, roundUp(data.size))
+        }
     }
 
     async #blocks(): Promise<string[]> {
@@ -390,7 +395,10 @@ function nextOffset(entries: IndexEntry[], at: number, end: number): number {
 /** A fault of a parser below, with the file it is about. */
 function named(error: unknown, path: string): unknown {
     if (!(error instanceof Fault) || error.message.includes(path)) return error
-    return new Fault(error.kind, error.message.replace('the backup', path), {
+    const message = error.message
+        .replace('the backup', path)
+        .replace('the manifest:', `the manifest of ${path}:`)
+    return new Fault(error.kind, message, {
         hint: error.hint,
         facts: error.facts,
         cause: error.cause,

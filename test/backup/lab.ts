@@ -1,6 +1,15 @@
 /** A small host of its own for each test, and the operations called on it as a worker would. */
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+    lstatSync,
+    mkdirSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    readlinkSync,
+    rmSync,
+    writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { generateIdentity, identityToRecipient } from 'age-encryption'
@@ -220,4 +229,21 @@ walk(os.fsencode(sys.argv[1]), b'')
 /** Every time, inode and size of a tree, one line an entry, taken by other code and without leaving a trace either. */
 export function stampsOf(directory: string): Promise<string> {
     return run(['python3', '-c', stamps, directory])
+}
+
+/** What a tree of plain names holds, for comparing two of them quickly: all but extended attributes. */
+export function glance(directory: string): Record<string, string> {
+    const found: Record<string, string> = {}
+    const firsts = new Map<bigint, string>()
+    for (const name of readdirSync(directory, { recursive: true }).map(String).sort()) {
+        const stat = lstatSync(join(directory, name), { bigint: true })
+        const first = stat.isDirectory() ? name : (firsts.get(stat.ino) ?? name)
+        firsts.set(stat.ino, first)
+        const link = stat.isSymbolicLink() ? readlinkSync(join(directory, name)) : ''
+        const content = stat.isFile() ? Bun.hash(readFileSync(join(directory, name))) : ''
+        const owner = isRoot ? `${stat.uid}:${stat.gid}` : ''
+        found[name] =
+            `${stat.mode} ${owner} ${stat.isFile() ? stat.size : ''} ${stat.mtimeNs} ${first} ${link} ${content}`
+    }
+    return found
 }
