@@ -51,9 +51,15 @@ async function run(): Promise<number> {
         case 'worker': {
             const { work } = await import('./daemon/worker.ts')
             const { operations } = await import('./backup/index.ts')
+            const { operations: restoring } = await import('./restore/index.ts')
             const stop = new AbortController()
             process.on('SIGTERM', () => stop.abort())
-            const status = await work(await Bun.stdin.text(), operations, writeOut, stop.signal)
+            const status = await work(
+                await Bun.stdin.text(),
+                { ...operations, ...restoring },
+                writeOut,
+                stop.signal,
+            )
             process.exit(status)
             break
         }

@@ -1,0 +1,9 @@
+/** What a worker does for a restore, by operation name. */
+import type { Operation } from '../engine/operation.ts'
+import { restoreExamine } from './open.ts'
+import { restoreSurvey } from './survey.ts'
+
+export const operations: Record<string, Operation> = {
+    'restore.examine': restoreExamine,
+    'restore.survey': restoreSurvey,
+}

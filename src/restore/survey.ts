@@ -1,0 +1,365 @@
+/** Compares what was chosen of an archive with the tree as it is: what would be created, replaced, removed. */
+import { collect } from '../archive/collect.ts'
+import { HoleDigest } from '../archive/digest.ts'
+import { entriesOf } from '../archive/own.ts'
+import type { SavedArchive, SavedEntry } from '../archive/saved.ts'
+import type { Identity } from '../archive/unlock.ts'
+import { categories, categoryById } from '../catalog/index.ts'
+import type { Strategy } from '../catalog/category.ts'
+import { buildMatcher } from '../catalog/match.ts'
+import { Fault } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
+import type { Json } from '../engine/change.ts'
+import type { OperationIo } from '../engine/operation.ts'
+import type { ByteString } from '../format/tar-write.ts'
+import * as libc from '../host/libc.ts'
+import { Sha256 } from '../host/libcrypto.ts'
+import { isLocal } from '../host/mounts.ts'
+import { showPath, Tree } from '../host/tree.ts'
+import { type Circumstances, decider } from './decide.ts'
+import { Hazards, mayRunCommands } from './hazards.ts'
+import { openSaved } from './open.ts'
+import type { CategoryPlan, FileAction } from './types.ts'
+
+export interface SurveyParams {
+    path: string
+    identities?: Identity
+    root: string
+    /** Category ids, in catalogue order. */
+    chosen: string[]
+    circumstances: Circumstances
+    exact: boolean
+    /** Globs that backups leave out, absolute paths that are never touched: the state directory, the targets. */
+    exclude: string[]
+    never: string[]
+    /** Paths that the backup left out although the host had them; `exact` keeps them. */
+    leftOut: string[]
+}
+
+/** One category as far as one action goes: a category with exceptions has several. */
+export interface SurveyRow extends CategoryPlan {
+    /** What is put in place, for all but `export` and `skip`. */
+    actions: FileAction[]
+    /** Archive paths (byte strings) of what is exported. */
+    exported: ByteString[]
+}
+
+export interface Survey {
+    rows: SurveyRow[]
+    unchanged: number
+    commands: string[]
+    warnings: string[]
+    /** Bytes and entries that will be unpacked, kept for the undo, and exported. */
+    sizes: { staged: number; kept: number; exported: number; entries: number }
+}
+
+/** The operation `restore.survey`. Reads only. */
+export async function restoreSurvey(params: SurveyParams, io: OperationIo): Promise<Json> {
+    const archive = await openSaved(params.path, params.identities)
+    const tree = new Tree(params.root, { trusted: ['etc/pve'] })
+    try {
+        return JSON.parse(JSON.stringify(await new Surveyor(archive, tree, params, io).run())) as Json
+    } finally {
+        tree.close()
+        archive.close()
+    }
+}
+
+/** Files above this are not read for commands: nobody writes such ones by hand. */
+const readForCommands = 256 * 1024
+/** Warnings that say the same of many paths; the rest is a number. */
+const mostSkipped = 20
+
+class Surveyor {
+    readonly #archive: SavedArchive
+    readonly #tree: Tree
+    readonly #params: SurveyParams
+    readonly #io: OperationIo
+    readonly #byPath = new Map<ByteString, SavedEntry>()
+    readonly #ways = new Map<ByteString, string | undefined>()
+    readonly #rows = new Map<string, SurveyRow>()
+    readonly #skipped: string[] = []
+    readonly #wouldRun: SavedEntry[] = []
+    readonly #sizes = { staged: 0, kept: 0, exported: 0, entries: 0 }
+    #unchanged = 0
+
+    constructor(archive: SavedArchive, tree: Tree, params: SurveyParams, io: OperationIo) {
+        this.#archive = archive
+        this.#tree = tree
+        this.#params = params
+        this.#io = io
+    }
+
+    async run(): Promise<Survey> {
+        const { chosen, circumstances, exact } = this.#params
+        const all = await this.#archive.entries()
+        for (const entry of all) this.#byPath.set(entry.path, entry)
+        const wanted = entriesOf(all, chosen)
+        const total = [...wanted.values()].reduce((sum, list) => sum + list.length, 0)
+        /** Entries whose content only reading tells: foreign archives have no digests. */
+        const unknown: { entry: SavedEntry; row: SurveyRow }[] = []
+        let done = 0
+        for (const [id, entries] of wanted) {
+            const decide = decider(id, circumstances)
+            for (const entry of entries) {
+                if (this.#io.signal?.aborted)
+                    throw new Fault('refused', 'cannot finish the plan: it was stopped')
+                this.#io.progress({ done: ++done, total, unit: 'entries', text: 'comparing' })
+                const { strategy, action, why } = decide(entry)
+                const row = this.#row(id, strategy, action, why)
+                row.entries++
+                row.bytes += entry.size
+                if (action === 'skip') continue
+                if (action === 'export') this.#export(row, entry)
+                else if (this.#compare(row, entry) === 'unknown') unknown.push({ entry, row })
+            }
+        }
+        await this.#readUnknown(unknown)
+        if (exact) this.#findRemovals(all)
+        const commands = await this.#readCommands()
+        return {
+            rows: [...this.#rows.values()].filter(({ entries }) => entries > 0),
+            unchanged: this.#unchanged,
+            commands,
+            warnings: this.#warnings(),
+            sizes: this.#sizes,
+        }
+    }
+
+    #row(id: string, strategy: Strategy, action: CategoryPlan['action'], why: string | undefined): SurveyRow {
+        const key = `${id}\0${action}\0${why ?? ''}`
+        const known = this.#rows.get(key)
+        if (known !== undefined) return known
+        const title = categoryById(id)?.title ?? id
+        const row: SurveyRow = {
+            id,
+            title,
+            strategy,
+            action,
+            ...(why === undefined ? {} : { why }),
+            entries: 0,
+            bytes: 0,
+            actions: [],
+            exported: [],
+        }
+        this.#rows.set(key, row)
+        return row
+    }
+
+    #export(row: SurveyRow, entry: SavedEntry): void {
+        row.exported.push(entry.path)
+        this.#sizes.exported += entry.size
+        this.#sizes.staged += entry.size
+        this.#sizes.entries++
+    }
+
+    #act(row: SurveyRow, entry: SavedEntry, action: FileAction['action'], liveSize: number): void {
+        row.actions.push({
+            path: `/${showPath(entry.path)}`,
+            bytes: entry.path,
+            action,
+            type: entry.type,
+            category: row.id,
+        })
+        this.#sizes.entries++
+        if (action !== 'metadata')
+            this.#sizes.staged += entry.type === 'hardlink' ? this.#sizeOf(entry) : entry.size
+        if (action === 'replace') this.#sizes.kept += liveSize
+        if (action !== 'metadata' && entry.type === 'file') this.#wouldRun.push(entry)
+    }
+
+    #sizeOf(entry: SavedEntry): number {
+        return this.#byPath.get(entry.link ?? '')?.size ?? 0
+    }
+
+    #compare(row: SurveyRow, entry: SavedEntry): 'unknown' | undefined {
+        const obstacle = this.#obstacle(parentOf(entry.path))
+        if (obstacle !== undefined) {
+            this.#skipped.push(`/${showPath(entry.path)}: ${obstacle}`)
+            return undefined
+        }
+        const live = this.#tree.stat(entry.path)
+        if (live === undefined) {
+            this.#act(row, entry, 'create', 0)
+            return undefined
+        }
+        const type = live.mode & libc.fileType.mask
+        // The name of a hard link is a file like the first name.
+        const first = entry.type === 'hardlink' ? this.#byPath.get(entry.link ?? '') : entry
+        if (first === undefined || typeBits[first.type] !== type) {
+            this.#act(row, entry, 'replace', live.size)
+            return undefined
+        }
+        const dressed =
+            live.uid === entry.uid &&
+            live.gid === entry.gid &&
+            (entry.type === 'symlink' || (live.mode & 0o7777) === entry.mode)
+        if (first.type === 'symlink' && this.#tree.readLink(entry.path) !== (entry.link ?? '')) {
+            this.#act(row, entry, 'replace', 0)
+            return undefined
+        }
+        if (first.type === 'file') {
+            if (live.size !== first.size) {
+                this.#act(row, entry, 'replace', live.size)
+                return undefined
+            }
+            if (first.sha256 === undefined) return 'unknown'
+            if (Buffer.compare(this.#liveDigest(entry.path, first.holes === true), first.sha256) !== 0) {
+                this.#act(row, entry, 'replace', live.size)
+                return undefined
+            }
+        }
+        if (dressed) this.#unchanged++
+        else this.#act(row, entry, 'metadata', 0)
+        return undefined
+    }
+
+    /** Why nothing can be put below a directory: a link or a network stands in its way. */
+    #obstacle(directory: ByteString): string | undefined {
+        if (directory === '') return undefined
+        if (this.#ways.has(directory)) return this.#ways.get(directory)
+        let why = this.#obstacle(parentOf(directory))
+        const mount = this.#tree.mountAt(directory)
+        if (why === undefined && mount !== undefined && !isLocal(mount.type) && directory !== 'etc/pve')
+            why = `it lies on the ${mount.type} file system mounted on /${showPath(directory)}`
+        if (why === undefined) {
+            const live = this.#tree.stat(directory)
+            const saved = this.#byPath.get(directory)
+            const isLink = live !== undefined && (live.mode & libc.fileType.mask) === libc.fileType.symlink
+            if (isLink && saved?.type !== 'directory')
+                why = `/${showPath(directory)} is a symbolic link on this host`
+            else if (isLink)
+                why = `/${showPath(directory)} is a symbolic link on this host and was a directory`
+        }
+        this.#ways.set(directory, why)
+        return why
+    }
+
+    #liveDigest(path: ByteString, holes: boolean): Uint8Array {
+        const fd = this.#tree.openFile(path)
+        try {
+            const buffer = new Uint8Array(limits.writeBytes)
+            if (holes) return holeDigest(fd, buffer)
+            const sha = new Sha256()
+            for (let at = 0; ; ) {
+                const got = libc.readAt(fd, buffer, at)
+                if (got === 0) return sha.digest()
+                sha.update(buffer.subarray(0, got))
+                at += got
+            }
+        } finally {
+            libc.close(fd)
+        }
+    }
+
+    async #readUnknown(unknown: { entry: SavedEntry; row: SurveyRow }[]): Promise<void> {
+        if (unknown.length === 0) return
+        const digests = new Map<SavedEntry, Uint8Array>()
+        const files = new Set(unknown.map(({ entry }) => this.#contentOf(entry)))
+        await this.#archive.visit([...files], entry => {
+            const sha = new Sha256()
+            return {
+                entry() {},
+                data: piece => void sha.update(piece),
+                end: () => void digests.set(entry, sha.digest()),
+            }
+        })
+        for (const { entry, row } of unknown) {
+            const live = this.#tree.stat(entry.path)!
+            const saved = digests.get(this.#contentOf(entry)) ?? new Uint8Array()
+            const dressed =
+                live.uid === entry.uid && live.gid === entry.gid && (live.mode & 0o7777) === entry.mode
+            if (Buffer.compare(this.#liveDigest(entry.path, false), saved) !== 0)
+                this.#act(row, entry, 'replace', live.size)
+            else if (dressed) this.#unchanged++
+            else this.#act(row, entry, 'metadata', 0)
+        }
+    }
+
+    #contentOf(entry: SavedEntry): SavedEntry {
+        return entry.type === 'hardlink' ? (this.#byPath.get(entry.link ?? '') ?? entry) : entry
+    }
+
+    /** What the host has of the categories that are applied as files and the backup has not. */
+    #findRemovals(all: readonly SavedEntry[]): void {
+        const { chosen, exclude, never, leftOut } = this.#params
+        const rows = new Map(
+            [...this.#rows.values()].filter(({ action }) => action === 'replace').map(row => [row.id, row]),
+        )
+        const saved = new Set(all.map(({ path }) => path))
+        const parents = new Set<ByteString>()
+        for (const { path } of all)
+            for (let up = parentOf(path); up !== '' && !parents.has(up); up = parentOf(up)) parents.add(up)
+        const kept = leftOut.map(path => Buffer.from(path).toString('latin1').replace(/^\/+/, ''))
+        // All categories take part, so that a file belongs to the same one as when it is backed up.
+        const matcher = buildMatcher(categories)
+        const collected = collect(this.#tree, { matcher, exclude, never, warn: () => undefined })
+        for (const id of chosen) {
+            const row = rows.get(id)
+            if (row === undefined) continue
+            // Deepest first, so that a directory is empty when its turn comes.
+            const found = (collected.entries.get(id) ?? []).toSorted((a, b) => (a.path < b.path ? 1 : -1))
+            for (const { path, type, stat } of found) {
+                if (
+                    saved.has(path) ||
+                    kept.some(one => path === one || path.startsWith(`${one}/`) || one.startsWith(`${path}/`))
+                )
+                    continue
+                if (parents.has(path)) continue
+                row.actions.push({
+                    path: `/${showPath(path)}`,
+                    bytes: path,
+                    action: 'remove',
+                    type,
+                    category: id,
+                })
+                this.#sizes.kept += type === 'file' ? stat.size : 0
+                this.#sizes.entries++
+            }
+        }
+    }
+
+    async #readCommands(): Promise<string[]> {
+        const hazards = new Hazards()
+        const wanted = this.#wouldRun.filter(
+            ({ path, size }) => mayRunCommands(path) && size <= readForCommands,
+        )
+        await this.#archive.visit(wanted, entry => {
+            const pieces: Buffer[] = []
+            return {
+                entry() {},
+                data: piece => void pieces.push(Buffer.from(piece)),
+                end: () => hazards.add(entry.path, Buffer.concat(pieces)),
+            }
+        })
+        return hazards.lines
+    }
+
+    #warnings(): string[] {
+        const shown = this.#skipped.slice(0, mostSkipped).map(text => `is not restored: ${text}`)
+        const more = this.#skipped.length - shown.length
+        return more > 0 ? [...shown, `and ${more} entries more are not restored`] : shown
+    }
+}
+
+const typeBits: Record<SavedEntry['type'], number> = {
+    file: libc.fileType.file,
+    directory: libc.fileType.directory,
+    symlink: libc.fileType.symlink,
+    hardlink: libc.fileType.file,
+}
+
+const parentOf = (path: ByteString): ByteString => path.slice(0, Math.max(0, path.lastIndexOf('/')))
+
+function holeDigest(fd: number, buffer: Uint8Array): Uint8Array {
+    const { size } = libc.statFd(fd)
+    const digest = new HoleDigest()
+    for (const { offset, length } of libc.dataExtents(fd, size, limits.sparseExtents))
+        for (let at = offset; at < offset + length; ) {
+            const got = libc.readAt(fd, buffer.subarray(0, offset + length - at), at)
+            if (got === 0) break
+            digest.update(at, buffer.subarray(0, got))
+            at += got
+        }
+    return digest.digest(size)
+}
