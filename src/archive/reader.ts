@@ -29,6 +29,7 @@ export class ArchiveFile {
         try {
             file = DataFile.openForReading(path)
         } catch (error) {
+            if (error instanceof Fault) throw error
             const absent = (error as { code?: string }).code === 'ENOENT'
             throw new Fault(
                 'usage',

@@ -1,5 +1,17 @@
 /** One large file that is read and written at offsets: an archive being made or read, the data of the frame cache. */
-import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
+import {
+    closeSync,
+    constants,
+    fstatSync,
+    fsyncSync,
+    ftruncateSync,
+    mkdirSync,
+    openSync,
+    readSync,
+    rmSync,
+    writeSync,
+} from 'node:fs'
+import { Fault } from '../core/errors.ts'
 
 export class DataFile {
     readonly path: string
@@ -12,16 +24,22 @@ export class DataFile {
 
     /** A new file, 0600; fails when the name is taken. */
     static create(path: string): DataFile {
-        return new DataFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW)
+        return new DataFile(
+            path,
+            constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+        )
     }
 
     static openOrCreate(path: string): DataFile {
         return new DataFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW)
     }
 
-    /** Follows a final link: people may keep archives behind one. */
+    /** Follows a final link: people may keep archives behind one. Never waits on a pipe; only a regular file will do. */
     static openForReading(path: string): DataFile {
-        return new DataFile(path, constants.O_RDONLY)
+        const file = new DataFile(path, constants.O_RDONLY | constants.O_NONBLOCK)
+        if (fstatSync(file.#fd).isFile()) return file
+        file.close()
+        throw new Fault('usage', `cannot open ${path}: it is not a file`)
     }
 
     get size(): number {

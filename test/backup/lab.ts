@@ -231,11 +231,23 @@ export function stampsOf(directory: string): Promise<string> {
     return run(['python3', '-c', stamps, directory])
 }
 
+/** Every path below a directory, sorted, links not followed. */
+export function namesBelow(directory: string, above = ''): string[] {
+    return readdirSync(join(directory, above), { withFileTypes: true })
+        .flatMap(({ name }) => {
+            const path = join(above, name)
+            return lstatSync(join(directory, path)).isDirectory()
+                ? [path, ...namesBelow(directory, path)]
+                : [path]
+        })
+        .sort()
+}
+
 /** What a tree of plain names holds, for comparing two of them quickly: all but extended attributes. */
 export function glance(directory: string): Record<string, string> {
     const found: Record<string, string> = {}
     const firsts = new Map<bigint, string>()
-    for (const name of readdirSync(directory, { recursive: true }).map(String).sort()) {
+    for (const name of namesBelow(directory)) {
         const stat = lstatSync(join(directory, name), { bigint: true })
         const first = stat.isDirectory() ? name : (firsts.get(stat.ino) ?? name)
         firsts.set(stat.ino, first)
