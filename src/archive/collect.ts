@@ -76,6 +76,7 @@ class CategoryWalk implements Visitor<State> {
     readonly #categories: PathTrie<Category>
     readonly #neverTrie: PathTrie<true>
     readonly #never: ReadonlySet<ByteString>
+    readonly #all: readonly Category[]
     readonly #excluded: ((path: string) => boolean) | undefined
     readonly #warn: (text: string) => void
     /** Of the entry that `ignore` was just asked about; `visit` is about the same one. */
@@ -84,6 +85,7 @@ class CategoryWalk implements Visitor<State> {
     constructor(collected: Collected, options: CollectOptions) {
         this.#collected = collected
         this.#categories = options.matcher.trie
+        this.#all = options.matcher.categories
         this.#neverTrie = options.matcher.never
         this.#never = new Set(options.never.map(path => toByteString(path).replace(/^\/+|\/+$/g, '')))
         this.#excluded =
@@ -134,7 +136,10 @@ class CategoryWalk implements Visitor<State> {
 
     passed(path: ByteString, reason: Passed, state: State): void {
         const owner = this.#next.node?.owner ?? state.node?.owner
-        if (owner !== undefined) this.#missing(owner).add(path, reason.state, reason.why)
+        // What only leads to things is missed by all the categories that would have looked for theirs below it.
+        const concerned =
+            owner !== undefined ? [owner] : this.#all.filter(category => liesBelow(category, path))
+        for (const category of concerned) this.#missing(category).add(path, reason.state, reason.why)
         if (reason.state === 'skipped') return
         this.#collected.failed++
         this.#warn(`cannot read /${showPath(path)}: ${reason.why}`)
@@ -144,6 +149,9 @@ class CategoryWalk implements Visitor<State> {
         return missingOf(this.#collected, category.id)
     }
 }
+
+const liesBelow = (category: Category, path: ByteString): boolean =>
+    category.paths.some(pattern => pattern.startsWith(`/${showPath(path)}/`))
 
 export function missingOf(collected: Collected, category: string): MissingPaths {
     let missing = collected.missing.get(category)

@@ -62,9 +62,16 @@ async function run(
     signal: AbortSignal | undefined,
 ): Promise<{ content: Uint8Array; why?: string } | undefined> {
     const timeoutMs = command.timeoutMs ?? limits.commandMs
-    const answer = await exec(command.argv, { timeoutMs, maxBytes: limits.commandBytes, signal })
-    if (!answer.found) return undefined
     const shown = command.argv.join(' ')
+    let answer: Awaited<ReturnType<Exec>>
+    try {
+        answer = await exec(command.argv, { timeoutMs, maxBytes: limits.commandBytes, signal })
+    } catch (error) {
+        // No process left, no memory: the files matter more than what a command would have said.
+        const why = error instanceof Error ? error.message : String(error)
+        return { content: new Uint8Array(), why: `${shown} could not be started: ${why}` }
+    }
+    if (!answer.found) return undefined
     if (answer.timedOut)
         return { content: answer.stdout, why: `${shown} did not end within ${timeoutMs / 1000} s` }
     const ok = answer.status !== null && (command.okStatuses ?? [0]).includes(answer.status)

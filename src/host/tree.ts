@@ -162,6 +162,7 @@ export class Tree {
     walk<State>(start: ByteString, state: State, visitor: Visitor<State>): void {
         const remote = this.#mountOnTheWay(start)
         if (remote !== undefined) {
+            if (visitor.ignore?.(start, start.slice(start.lastIndexOf('/') + 1), state) === true) return
             visitor.passed(
                 start,
                 { state: 'skipped', why: `it lies on ${remote.type} file system ${remote.point}` },
