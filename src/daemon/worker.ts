@@ -14,7 +14,7 @@ interface Job {
 }
 
 /** Operations that write below the state directory: one at a time, and recovery waits for their lock. */
-const exclusive: ReadonlySet<string> = new Set(['archive.write'])
+const exclusive: ReadonlySet<string> = new Set(['archive.write', 'archive.stage'])
 
 /** Rows of a listing that wait to go out together. */
 const rowBytes = 32 * 1024

@@ -1,0 +1,82 @@
+/** The task `restore.export`: chosen entries as files to look at, in a directory of proxsave's own and nowhere else. */
+import { basename, dirname } from 'node:path'
+import { Fault } from '../core/errors.ts'
+import type { Json } from '../engine/change.ts'
+import type { TaskKind } from '../engine/kinds.ts'
+import type { ByteString } from '../format/tar-write.ts'
+import { makePrivateDirectory } from '../host/data-file.ts'
+import { placeCalls, PlaceTree } from '../host/place.ts'
+import { exportsDirectory, type RestoreHost } from './host.ts'
+import { unpack } from './stage.ts'
+
+export type ExportParams = {
+    archive: string
+    identity?: string
+    /** Paths in the archive, one character a byte, without a leading slash. */
+    entries: ByteString[]
+    /** What is exported, for people. */
+    categories: string[]
+    /** STATE/exports/<host>-<UTC stamp>, absolute. */
+    directory: string
+}
+
+/** `<host>-<UTC stamp>`; no other name is a directory of exports. */
+const nameShape = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}-\d{8}T\d{6}Z$/
+
+export function restoreExport(host: RestoreHost): TaskKind<Json> {
+    const nameOf = ({ directory }: ExportParams): string => {
+        const name = basename(directory)
+        if (dirname(directory) === exportsDirectory(host.state) && nameShape.test(name)) return name
+        throw new Fault(
+            'failed',
+            `cannot export to ${directory}: exports lie in ${exportsDirectory(host.state)}`,
+        )
+    }
+    const withExports = <T>(act: (tree: PlaceTree) => T): T => {
+        makePrivateDirectory(exportsDirectory(host.state))
+        const tree = new PlaceTree(exportsDirectory(host.state), host.calls ?? placeCalls)
+        try {
+            return act(tree)
+        } finally {
+            tree.close()
+        }
+    }
+    return {
+        kind: 'restore.export',
+        async do(params, context) {
+            const wanted = params as unknown as ExportParams
+            const name = nameOf(wanted)
+            withExports(tree => {
+                if (tree.look(name) !== undefined) {
+                    if (context.remembered() === undefined)
+                        throw new Fault(
+                            'failed',
+                            `cannot export to ${wanted.directory}: it is there already`,
+                            {
+                                hint: 'try again: the next one has another name',
+                            },
+                        )
+                    tree.removeTree(name)
+                }
+                context.remember({ directory: wanted.directory })
+                tree.settle()
+            })
+            const result = await unpack(host, wanted, wanted.directory, context)
+            withExports(tree => {
+                tree.touch('')
+                tree.settle()
+            })
+            context.fact('exports', wanted.directory)
+            context.log(`exported ${wanted.categories.join(', ')} to ${wanted.directory}`)
+            return result
+        },
+        async undo(params, context) {
+            const name = nameOf(params as unknown as ExportParams)
+            if (context.remembered() === undefined) return
+            withExports(tree => {
+                tree.removeTree(name)
+                tree.settle()
+            })
+        },
+    }
+}

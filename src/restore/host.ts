@@ -1,0 +1,115 @@
+/** What the tasks of a restore are given: the tree they change, where their state lies, and who reads archives for them. */
+import { join } from 'node:path'
+import type { Identity } from '../archive/unlock.ts'
+import { Fault } from '../core/errors.ts'
+import type { TaskContext } from '../engine/kinds.ts'
+import type { RunWorker } from '../engine/worker.ts'
+import type { ByteString } from '../format/tar-write.ts'
+import { type PlaceCalls, placeCalls, PlaceTree } from '../host/place.ts'
+import { Snapshot } from '../host/snapshot.ts'
+import { showPath, toByteString } from '../host/tree.ts'
+import { checkPath } from '../host/unpack.ts'
+import type { FileAction } from './types.ts'
+
+export interface RestoreHost {
+    /** The tree that is restored: `/`, or another root. */
+    root: string
+    state: string
+    runWorker: RunWorker
+    /** What a person gave to open the archive; it lives in memory only. */
+    identity(reference: string): Identity | undefined
+    /** Whether a change has ended: only then may somebody have edited since what it restored. */
+    finished(change: string): boolean
+    /** More absolute paths that no restore may write, such as keys that lie elsewhere. */
+    forbidden?: readonly string[]
+    /** The calls that change files; a test gives its own. */
+    calls?: PlaceCalls
+}
+
+/** The two trees at hand, closed when `act` is through. */
+export async function withTrees<T>(
+    host: RestoreHost,
+    context: TaskContext,
+    act: (live: PlaceTree, own: PlaceTree) => Promise<T> | T,
+): Promise<T> {
+    const calls = host.calls ?? placeCalls
+    const live = new PlaceTree(host.root, calls)
+    try {
+        const own = new PlaceTree(context.dir, calls)
+        try {
+            return await act(live, own)
+        } finally {
+            own.close()
+        }
+    } finally {
+        live.close()
+    }
+}
+
+export const places = { stage: 'stage', snapshot: 'snapshot' } as const
+
+/** Throws when the change has none: nothing is written without one. */
+export function snapshotOf(own: PlaceTree): Snapshot {
+    const snapshot = Snapshot.read(own, places.snapshot)
+    if (snapshot !== undefined) return snapshot
+    throw new Fault('stuck', 'cannot go on: the snapshot of this change is not there', {
+        hint: 'the backup before it has the old files',
+    })
+}
+
+/** The path of an action below the root, without a leading slash. Throws when no restore may write there. */
+export function pathOf(action: FileAction, host: RestoreHost): ByteString {
+    const path = action.bytes.replace(/^\/+/, '')
+    checkPath(path)
+    for (const { at, why } of forbiddenPlaces(host)) {
+        const within = path === at || path.startsWith(`${at}/`)
+        const replacesAbove =
+            at.startsWith(`${path}/`) && (action.type !== 'directory' || action.action === 'remove')
+        if (within || replacesAbove)
+            throw new Fault('failed', `cannot ${verbs[action.action]} /${showPath(path)}: ${why}`, {
+                hint: 'have it exported instead',
+            })
+    }
+    return path
+}
+
+const verbs: Record<FileAction['action'], string> = {
+    create: 'create',
+    replace: 'replace',
+    metadata: 'change',
+    remove: 'remove',
+}
+
+/** Whatever a plan says, no task writes files there. */
+function forbiddenPlaces({ root, state, forbidden = [] }: RestoreHost): { at: ByteString; why: string }[] {
+    const kernel = 'the kernel makes what is there'
+    const own = 'it is the state of proxsave itself'
+    const found = [
+        { at: 'etc/pve', why: 'it is the cluster file system, which is never written as files' },
+        { at: 'proc', why: kernel },
+        { at: 'sys', why: kernel },
+        { at: 'dev', why: kernel },
+        { at: 'run', why: 'it lasts until the next start only' },
+        { at: 'var/lib/proxsave', why: own },
+        { at: 'etc/proxsave/identity.txt', why: 'it is a key of this host' },
+        { at: 'etc/proxsave/identity.age', why: 'it is a key of this host' },
+    ]
+    const base = root === '/' ? '' : root
+    for (const path of [state, ...forbidden])
+        if (path.startsWith(`${base}/`))
+            found.push({ at: toByteString(path.slice(base.length + 1)), why: own })
+    return found
+}
+
+/** Directories above the path, the nearest last; the root is the empty one. */
+export function above(path: ByteString): ByteString[] {
+    const found: ByteString[] = ['']
+    for (let end = path.indexOf('/'); end > 0; end = path.indexOf('/', end + 1))
+        found.push(path.slice(0, end))
+    return found
+}
+
+export const staged = (path: ByteString, from: string = places.stage): ByteString => `${from}/${path}`
+
+/** The directory of all exports. */
+export const exportsDirectory = (state: string): string => join(state, 'exports')

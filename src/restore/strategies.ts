@@ -1,0 +1,118 @@
+/** Which tasks bring a category back, by strategy, and the order in which the tasks of a restore stand. */
+import type { Strategy } from '../catalog/category.ts'
+import type { Json, PlannedTask } from '../engine/change.ts'
+import type { Needs } from './space.ts'
+import type { SurveyRow } from './survey.ts'
+import type { FileAction } from './types.ts'
+
+export type StrategyTask = Pick<PlannedTask, 'kind' | 'title' | 'params' | 'optional' | 'group'>
+
+/** What a strategy makes of one row of the survey. */
+export interface StrategyTasks {
+    tasks: StrategyTask[]
+    /** Archive paths that these tasks take from the stage. */
+    staged: string[]
+    /** Paths that these tasks change: the snapshot holds them. */
+    changes: FileAction[]
+}
+
+export type PlanStrategy = (row: SurveyRow) => StrategyTasks
+
+export class Strategies {
+    readonly #plans = new Map<Strategy, PlanStrategy>()
+
+    register(strategy: Strategy, plan: PlanStrategy): this {
+        if (this.#plans.has(strategy)) throw new Error(`strategy ${strategy} is registered twice`)
+        this.#plans.set(strategy, plan)
+        return this
+    }
+
+    /** What this version can do; every other strategy becomes an export. */
+    get available(): readonly Strategy[] {
+        return [...this.#plans.keys(), 'export']
+    }
+
+    tasksOf(row: SurveyRow): StrategyTasks {
+        const plan = row.action === 'skip' ? undefined : this.#plans.get(row.action)
+        return plan?.(row) ?? { tasks: [], staged: [], changes: [] }
+    }
+}
+
+/** Staged entries take the place of the live ones, one by one. */
+const replace: PlanStrategy = row => ({
+    tasks: [
+        {
+            kind: 'restore.files',
+            title: `restore ${row.title}`,
+            params: { category: row.id, actions: row.actions } as unknown as Json,
+        },
+    ],
+    staged: stagedBy(row.actions),
+    changes: row.actions,
+})
+
+/** One line a strategy. `export` is none of them: all exports of a restore are one task. */
+export const strategies = new Strategies().register('replace', replace)
+
+export const availableStrategies: readonly Strategy[] = strategies.available
+
+/** What these actions take from the archive. */
+export function stagedBy(actions: readonly FileAction[]): string[] {
+    return actions.filter(({ action }) => action !== 'remove').map(({ bytes }) => bytes.replace(/^\/+/, ''))
+}
+
+export interface RestoreTasks {
+    /** Absolute path of the archive. */
+    archive: string
+    /** Names what opens it. */
+    identity?: string
+    rows: readonly SurveyRow[]
+    /** Units in the order of stopping, and of starting. */
+    units: readonly string[]
+    startOrder: readonly string[]
+    /** Directory of the exports. */
+    exports?: string
+    needs: Needs
+}
+
+/** All tasks of a restore in their order: `docs/design.md` section 5. */
+export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies): PlannedTask[] {
+    const { archive, rows, units, startOrder, exports, needs } = restore
+    const identity = restore.identity === undefined ? {} : { identity: restore.identity }
+    const applied = rows.filter(({ actions }) => actions.length > 0).map(row => registry.tasksOf(row))
+    const staged = [...new Set(applied.flatMap(one => one.staged))]
+    const changes = applied.flatMap(one => one.changes)
+    const tasks: PlannedTask[] = []
+    const add = (id: string, kind: string, title: string, params: unknown, more: Partial<PlannedTask> = {}) =>
+        void tasks.push({ id, kind, title, params: params as Json, ...more })
+    if (staged.length > 0)
+        add('stage', 'restore.stage', 'unpack what will be restored', {
+            archive,
+            ...identity,
+            entries: staged,
+            needs,
+        })
+    if (changes.length > 0) add('snapshot', 'restore.snapshot', 'save what will change', { actions: changes })
+    // Unit files that changed are read before anything is started again.
+    const reload = changes.some(({ bytes }) => /^\/?(etc|usr\/lib|lib)\/systemd\/system(\/|$)/.test(bytes))
+    const stops = changes.length > 0 && units.length > 0
+    if (stops) add('stop', 'services.stop', 'stop services', { units, startOrder, reload })
+    for (const [index, task] of applied.flatMap(one => one.tasks).entries()) {
+        const { kind, title, params, ...more } = task
+        add(`apply-${index + 1}`, kind, title, params, more)
+    }
+    const exported = rows.filter(row => row.action === 'export' && row.exported.length > 0)
+    if (exports !== undefined && exported.length > 0) {
+        const titles = [...new Set(exported.map(({ title }) => title))]
+        add('export', 'restore.export', `export ${titles.join(', ')}`, {
+            archive,
+            ...identity,
+            entries: [...new Set(exported.flatMap(row => row.exported))],
+            categories: [...new Set(exported.map(({ id }) => id))],
+            directory: exports,
+        })
+    }
+    if (stops) add('start', 'services.start', 'start services', { stop: 'stop', reload })
+    if (staged.length > 0) add('unstage', 'restore.unstage', 'remove what was unpacked', {})
+    return tasks
+}
