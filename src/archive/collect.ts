@@ -20,6 +20,8 @@ export interface CollectedEntry {
     content?: Uint8Array
     /** Absolute path of a private copy that is read instead of the original. */
     copy?: string
+    /** A directory that was written before: once more for the sake of its times. */
+    again?: true
 }
 
 /** What a category does not hold although somebody may look for it, bounded. */

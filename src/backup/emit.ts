@@ -42,9 +42,8 @@ export class Emitter {
     readonly #packer: Packer
     readonly #entries: IndexEntry[] = []
     readonly #emittedDirectories = new Set<ByteString>()
-    /** In which category's turn a directory last got a child: a second one means that it is written again at the end. */
-    readonly #lastTurn = new Map<ByteString, number>()
-    readonly #again = new Map<ByteString, CollectedEntry>()
+    /** The path that was written last: what it lies in is still open for tar. */
+    #last: ByteString = ''
     readonly #directories = new Map<ByteString, CollectedEntry>()
     /** First packed name of each inode with several names. */
     readonly #firstNames = new Map<string, ByteString>()
@@ -64,8 +63,8 @@ export class Emitter {
             for (const entry of list) if (entry.type === 'directory') this.#directories.set(entry.path, entry)
     }
 
-    /** All entries of one category, sorted; `turn` counts the categories. */
-    async category(entries: CollectedEntry[], turn: number): Promise<void> {
+    /** All entries of one category, sorted. */
+    async category(entries: CollectedEntry[]): Promise<void> {
         let group: CollectedEntry[] = []
         let size = 0
         const flush = async () => {
@@ -73,7 +72,7 @@ export class Emitter {
             group = []
             size = 0
         }
-        for (const entry of this.#withDirectories(entries, turn)) {
+        for (const entry of this.#withDirectories(entries)) {
             if (this.#o.signal?.aborted)
                 throw new Fault('refused', 'cannot finish the backup: it was stopped')
             if (standsAlone(entry)) {
@@ -91,58 +90,47 @@ export class Emitter {
         await flush()
     }
 
-    /** Directories written again, so that what came into them later does not spoil their times; then everything is kept. */
+    /** Waits for the last frame; then everything is kept for the next run. */
     async finish(): Promise<Emitted> {
-        const again = [...this.#again.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
-        if (again.length > 0) {
-            const buffer = new GroupBuffer()
-            for (const directory of again) {
-                const end = buffer.length
-                try {
-                    this.#packer.small(directory, buffer)
-                } catch (error) {
-                    // It is in the backup already; that it went away meanwhile is no reason to have none.
-                    buffer.length = end
-                    this.#unread(directory, error)
-                }
-            }
-            if (buffer.length > 0) await this.#frameOrMore(buffer.filled())
-        }
         await this.#o.writer.drain()
         for (const { signature, unit, complete } of this.#toKeep)
             if (complete()) this.#o.cache?.keep(signature, unit)
         return { entries: this.#entries, reusedFrames: this.#reused, frames: this.#frames }
     }
 
-    /** Puts each directory before the first thing in it, whichever category that thing belongs to. */
-    *#withDirectories(entries: CollectedEntry[], turn: number): Generator<CollectedEntry> {
-        let known: ByteString | undefined
+    /**
+     * Puts each directory before the first thing in it, whichever category that thing belongs to, and once more wherever
+     * the archive comes back to it: tar gives a directory its times when it leaves it, and every later thing in it would
+     * spoil them.
+     */
+    *#withDirectories(entries: CollectedEntry[]): Generator<CollectedEntry> {
         for (const entry of entries) {
-            const slash = entry.path.lastIndexOf('/')
-            const parent = slash < 0 ? '' : entry.path.slice(0, slash)
-            if (parent !== '' && parent !== known) {
-                yield* this.#missingAbove(parent, entry, turn)
-                known = parent
-            }
-            if (entry.type === 'directory') {
-                if (this.#emittedDirectories.has(entry.path)) continue
-                this.#emittedDirectories.add(entry.path)
-            }
-            this.#noteChild(parent, turn)
+            const isDirectory = entry.type === 'directory'
+            if (isDirectory && this.#emittedDirectories.has(entry.path)) continue
+            if (parentOf(entry.path) !== parentOf(this.#last)) yield* this.#directoriesAbove(entry)
+            if (isDirectory) this.#emittedDirectories.add(entry.path)
+            this.#last = entry.path
             yield entry
         }
     }
 
-    *#missingAbove(directory: ByteString, cause: CollectedEntry, turn: number): Generator<CollectedEntry> {
-        if (this.#emittedDirectories.has(directory)) return
-        const slash = directory.lastIndexOf('/')
-        const parent = slash < 0 ? '' : directory.slice(0, slash)
-        if (parent !== '') yield* this.#missingAbove(parent, cause, turn)
-        const entry = this.#directories.get(directory) ?? this.#leadingDirectory(directory, cause)
-        this.#directories.set(directory, entry)
-        this.#emittedDirectories.add(directory)
-        this.#noteChild(parent, turn)
-        yield entry
+    *#directoriesAbove(entry: CollectedEntry): Generator<CollectedEntry> {
+        const { path } = entry
+        for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
+            const directory = path.slice(0, end)
+            const known = this.#directories.get(directory)
+            if (known !== undefined && this.#emittedDirectories.has(directory)) {
+                if (this.#last === directory || this.#last.startsWith(`${directory}/`)) continue
+                this.#last = directory
+                yield { ...known, again: true }
+                continue
+            }
+            const first = known ?? this.#leadingDirectory(directory, entry)
+            this.#directories.set(directory, first)
+            this.#emittedDirectories.add(directory)
+            this.#last = directory
+            yield first
+        }
     }
 
     /** A directory that no category owns but that something lies in. */
@@ -153,16 +141,6 @@ export class Emitter {
             size: 0,
         }
         return { path, type: 'directory', stat, category: cause.category }
-    }
-
-    #noteChild(parent: ByteString, turn: number): void {
-        if (parent === '') return
-        const last = this.#lastTurn.get(parent)
-        if (last !== undefined && last !== turn) {
-            const directory = this.#directories.get(parent)
-            if (directory !== undefined) this.#again.set(parent, directory)
-        }
-        this.#lastTurn.set(parent, turn)
     }
 
     async #group(entries: CollectedEntry[]): Promise<void> {
@@ -408,6 +386,7 @@ export class Emitter {
         return finished.changed
     }
 
+    /** What was written again is in the index already. */
     #index(
         entry: CollectedEntry,
         at: number,
@@ -416,6 +395,7 @@ export class Emitter {
         digest: Uint8Array | undefined,
         holes = false,
     ): void {
+        if (entry.again === true) return
         this.#entries.push({
             path: entry.path,
             type: entry.type,
@@ -458,6 +438,8 @@ export class Emitter {
         this.#o.warn(`cannot read /${showPath(entry.path)}: ${why}`)
     }
 }
+
+const parentOf = (path: ByteString): ByteString => path.slice(0, Math.max(0, path.lastIndexOf('/')))
 
 const standsAlone = (entry: CollectedEntry): boolean =>
     entry.type === 'file' &&

@@ -142,8 +142,7 @@ async function write(params: WriteParams, io: OperationIo, run: Run): Promise<Js
             progress: report,
             warn: run.warn,
         })
-        for (const [turn, category] of run.chosen.entries())
-            await emitter.category(collected.entries.get(category.id) ?? [], turn)
+        for (const category of run.chosen) await emitter.category(collected.entries.get(category.id) ?? [])
         const emitted = await emitter.finish()
         const written = await writer.finish(emitted.entries, figures => ({
             ...params.manifest,

@@ -33,7 +33,6 @@ interface Hooks {
     /** Between the pieces of a large file. */
     progress?(bytes: number): void
     /** After everything was read. */
-    last?(): void
 }
 
 class Hooked extends Tree {
@@ -90,9 +89,7 @@ async function save(hooks: Hooks): Promise<Outcome> {
     })
     const progress = (bytes: number) => hooks.progress?.(bytes)
     const emitter = new Emitter({ tree, names, writer, collected, beganNs: 0n, progress, warn })
-    for (const [turn, { id }] of categories.entries())
-        await emitter.category(collected.entries.get(id) ?? [], turn)
-    hooks.last?.()
+    for (const { id } of categories) await emitter.category(collected.entries.get(id) ?? [])
     const { entries } = await emitter.finish()
     await writer.finish(entries, figures => ({ ...manifest([]), ...figures, categories: [] }))
     tree.close()
@@ -262,14 +259,6 @@ describe('of several names of one file', () => {
                 expect(Buffer.compare(fs.readFileSync(join(out, name)), noise.subarray(0, size))).toBe(0)
             expect(fs.statSync(join(out, 'tree/b')).ino).toBe(fs.statSync(join(out, 'tree/z')).ino)
         })
-})
-
-test('a directory that vanishes at the very end does not spoil the run', async () => {
-    lab.file('etc/network/interfaces', 'auto lo\n')
-    lab.file('etc/ssh/sshd_config', 'Port 22\n')
-    const outcome = await save({ last: () => fs.renameSync(join(lab.root, 'etc'), join(lab.root, 'gone')) })
-    expect(outcome.missing['/etc']).toContain('removed while')
-    expect(await paths(outcome)).toContain('/etc/network/interfaces')
 })
 
 test('a person who stops the run stops it between two entries', async () => {

@@ -1,7 +1,16 @@
 /** What was saved comes back, by hand as the README says and with `extract`; the host keeps no trace of it. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { linkSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+    linkSync,
+    lstatSync,
+    mkdirSync,
+    readFileSync,
+    symlinkSync,
+    truncateSync,
+    utimesSync,
+    writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { archiveDecrypt } from '../../src/backup/decrypt.ts'
 import { limits } from '../../src/core/limits.ts'
 import { seeded } from '../sim/random.ts'
@@ -211,3 +220,42 @@ async function build(lab: Lab): Promise<void> {
         '+',
     ])
 }
+
+test('by hand, a directory that the archive comes back to keeps its own time', async () => {
+    const lab = new Lab()
+    try {
+        // The bytes of `system.conf` sort between the directory `system` and what lies in it; the network files belong to
+        // another category than the rest of /etc; and tar makes links that lead out of DIR only at its very end.
+        lab.file('etc/systemd/system.conf', '[Manager]\n')
+        lab.file('etc/systemd/system/a.service', '[Service]\n')
+        lab.file('etc/network/interfaces', 'auto lo\n')
+        lab.file('etc/zz', 'z\n')
+        for (const link of [
+            'etc/systemd/system/b.service',
+            'etc/systemd/system/x.wants/c.service',
+            'etc/rc.link',
+        ]) {
+            mkdirSync(dirname(join(lab.root, link)), { recursive: true })
+            symlinkSync('/lib/systemd/system/none.service', join(lab.root, link))
+        }
+        const directories = [
+            'etc',
+            'etc/systemd',
+            'etc/systemd/system',
+            'etc/systemd/system/x.wants',
+            'etc/network',
+        ]
+        for (const [i, path] of directories.entries())
+            utimesSync(join(lab.root, path), 1_600_000_000 + i, 1_600_000_000 + i)
+        const saved = await lab.save({ recipients: [] })
+        const out = lab.place('hand')
+        mkdirSync(out)
+        const command = `tar xOf '${saved.path}' data.tar.zst | zstd -dc | tar x -p -C '${out}'`
+        expect(Bun.spawnSync(['bash', '-c', command]).exitCode).toBe(0)
+        expect(directories.map(path => lstatSync(join(out, path)).mtimeMs / 1000)).toEqual(
+            directories.map((_, i) => 1_600_000_000 + i),
+        )
+    } finally {
+        lab.remove()
+    }
+})
