@@ -80,7 +80,7 @@ export async function listen(options: ServerOptions): Promise<Server> {
         )
         sockets.set(socket, deadline)
         socket.once('close', () => {
-            deadline.stop()
+            deadline.close()
             sockets.delete(socket)
         })
         http.emit('connection', socket)
@@ -155,6 +155,7 @@ class Deadline {
     readonly #ms: number
     readonly #late: () => void
     #timer: ReturnType<typeof setTimeout> | undefined
+    #closed = false
 
     constructor(ms: number, peer: Peer, late: () => void) {
         this.#ms = ms
@@ -163,13 +164,19 @@ class Deadline {
         this.start()
     }
 
+    /** Begins to wait for the next request; on a connection that is closed there will be none. */
     start(): void {
         this.stop()
-        this.#timer = setTimeout(this.#late, this.#ms)
+        if (!this.#closed) this.#timer = setTimeout(this.#late, this.#ms)
     }
 
     stop(): void {
         clearTimeout(this.#timer)
+    }
+
+    close(): void {
+        this.#closed = true
+        this.stop()
     }
 }
 

@@ -44,7 +44,11 @@ export async function readStatus(daemon: Daemon): Promise<Status> {
         next: next === undefined ? null : { job: next.name, time: next.next! },
         guard: null,
         running: running === undefined ? null : changeInfo(running),
-        unfinished: runner.unfinished().map(changeInfo),
+        // What runs is not finished either: scripts look here to see whether all is quiet.
+        unfinished: [
+            ...(running === undefined ? [] : [running]),
+            ...runner.unfinished().filter(({ id }) => id !== running?.id),
+        ].map(changeInfo),
         deferred: [],
         warnings,
         skipped: skippedHere(daemon),

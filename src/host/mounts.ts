@@ -17,7 +17,11 @@ export function parseMountInfo(text: string): Map<string, Mount> {
         const dash = fields.indexOf('-', 6)
         if (dash < 0 || fields[4] === undefined) continue
         const point = unescapeOctal(fields[4])
-        mounts.set(point, { point, type: fields[dash + 1] ?? '', source: unescapeOctal(fields[dash + 2] ?? '') })
+        mounts.set(point, {
+            point,
+            type: fields[dash + 1] ?? '',
+            source: unescapeOctal(fields[dash + 2] ?? ''),
+        })
     }
     return mounts
 }

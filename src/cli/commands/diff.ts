@@ -69,6 +69,6 @@ function show(output: import('../output.ts').Output, { path, change, what, diff 
     for (const line of diff.split('\n')) {
         if (line === '') continue
         const colour = line.startsWith('+') ? 'green' : line.startsWith('-') ? 'red' : 'dim'
-        output.line(`    ${output.colour(colour, safe(line))}`)
+        output.line(`    ${output.colour(colour, line.split('\t').map(safe).join('\t'))}`)
     }
 }
