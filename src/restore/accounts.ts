@@ -123,7 +123,7 @@ export async function checkWithTools(
 }
 
 /** Homes come with their own category, shells with their packages; grpck looks for members in the host's own passwd. */
-const harmless = /no user|directory .* does not exist|program .* does not exist|no changes/
+const harmless = /no user|\? No$|directory .* does not exist|program .* does not exist|no changes/
 
 /** Why a saved sudoers file must not take the place of the live one, which a mistake in it would lock out of root. */
 export async function sudoersRefusal(
