@@ -278,12 +278,15 @@ export async function putFilesBack(
         const { puts, removals } = arrange(actions, snapshot, host)
         const paths = [...puts.keys(), ...removals].sort()
         for (const path of paths) sweep(live, path, context)
-        const leave = host.finished(context.change)
-            ? await editedToLeave(live, own, snapshot, context)
+        const finished = host.finished(context.change)
+        const leave = finished
+            ? await decideOnce(own, context.task, () => editedToLeave(live, own, snapshot, context))
             : new Set<ByteString>()
         for (const path of leave) context.warn(`/${showPath(path)} was edited since and is left as it is`)
         await new PuttingBack(live, own, snapshot, context, paths, leave).run(category)
         live.settle()
+        if (finished) own.remove(undoingFile(context.task))
+        own.settle()
     })
 }
 
@@ -517,6 +520,20 @@ function sweep(live: PlaceTree, path: ByteString, context: TaskContext): void {
 
 // --- how it was left, and what was edited since ----------------------------------------------------------------
 
+/** What an interrupted undo has half put back must not look like an edit to the next attempt. */
+async function decideOnce(
+    own: PlaceTree,
+    task: string,
+    decide: () => Promise<ReadonlySet<ByteString>>,
+): Promise<ReadonlySet<ByteString>> {
+    const path = undoingFile(task)
+    if (own.look(path) !== undefined) return new Set(readOwn(own, path) as ByteString[])
+    const leave = await decide()
+    replaceOwn(own, path, [...leave])
+    return leave
+}
+
+const undoingFile = (task: string): string => `${places.snapshot}/undoing-${task}`
 const answerFile = `${places.snapshot}/answer`
 const afterFile = (task: string): string => `${places.snapshot}/after-${task}`
 

@@ -8,7 +8,7 @@ import { Runner, type StartOptions } from '../../src/engine/runner.ts'
 import { Store } from '../../src/engine/store.ts'
 import type { RunWorker } from '../../src/engine/worker.ts'
 import { systemClock } from '../../src/host/clock.ts'
-import { type Disk, realDisk } from '../../src/host/disk.ts'
+import { type AppendFile, type Disk, realDisk } from '../../src/host/disk.ts'
 import { type PlaceCalls, placeCalls } from '../../src/host/place.ts'
 import { withTimers } from '../../src/host/timer.ts'
 import type { RestoreHost } from '../../src/restore/host.ts'
@@ -249,9 +249,21 @@ export class Troubled {
             get: (target, name: keyof Disk) => {
                 const call = target[name] as (...args: unknown[]) => unknown
                 if (!changing.has(name)) return call.bind(target)
-                return (...args: unknown[]) => this.#meet(`disk.${name}`, () => call.apply(target, args), [])
+                return (...args: unknown[]) => {
+                    const value = this.#meet(`disk.${name}`, () => call.apply(target, args), [])
+                    return name === 'append' ? this.#appending(value as AppendFile) : value
+                }
             },
         })
+    }
+
+    #appending(file: AppendFile): AppendFile {
+        return {
+            append: bytes => void this.#meet('disk.write', () => file.append(bytes), []),
+            truncate: size => void this.#meet('disk.truncate', () => file.truncate(size), []),
+            sync: () => void this.#meet('disk.sync', () => file.sync(), []),
+            close: () => file.close(),
+        }
     }
 
     #meet(name: string, act: () => unknown, args: unknown[]): unknown {
