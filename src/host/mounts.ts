@@ -52,6 +52,10 @@ const localTypes = new Set([
     'squashfs',
     'erofs',
     'iso9660',
+    'ramfs',
+    'devtmpfs',
+    'proc',
+    'sysfs',
 ])
 
 /** Whether a file system answers without a network or a user-space process behind it. */
