@@ -1,11 +1,12 @@
 /** Follows a change to its end: prints what happens, answers its questions, and outlives a restart of the daemon. */
-import { exitStatusOf, Fault } from '../core/errors.ts'
+import { asFault, exitStatusOf, Fault } from '../core/errors.ts'
 import { count, showSize } from '../core/units.ts'
-import type { ChangeEvent, ProgressEvent } from '../client/types.ts'
+import type { ChangeEvent, ProgressEvent, Question } from '../client/types.ts'
 import type { Cli, Option, Options } from './command.ts'
 import { safe } from './output.ts'
 import { type Progress, showProgress } from './progress.ts'
-import { askChoice, canAsk } from './prompt.ts'
+import { askInTime, canAsk } from './prompt.ts'
+import { summariseRestore } from './restored.ts'
 
 export const changeOptions: Option[] = [
     { flags: '--detach', about: 'leave the change to the daemon and return at once' },
@@ -55,14 +56,17 @@ export async function followChange(cli: Cli, change: string, answers: Answers = 
     const progress = await showProgress(cli)
     const interrupt = new AbortController()
     const titles = new Map<string, string>()
+    const open = new OpenPrompts(cli, change)
     let detached = false
-    const release = cli.terminal.onInterrupt(() => {
+    const leave = () => {
         detached = true
         interrupt.abort(new Fault('partial', 'cannot wait: interrupted'))
-    })
+    }
+    const release = cli.terminal.onInterrupt(leave)
+    open.onInterrupt = leave
     try {
         const end = await untilEnd(cli, change, interrupt.signal, event =>
-            show(cli, change, event, answers, progress, titles),
+            show(cli, change, event, answers, progress, titles, open),
         )
         progress.stop()
         return cli.json ? statusOf(end) : summarise(cli, end)
@@ -73,6 +77,7 @@ export async function followChange(cli: Cli, change: string, answers: Answers = 
         cli.output.note(`To stop and undo it: proxsavectl cancel ${change}`)
         return exitStatusOf.partial
     } finally {
+        open.close()
         release()
     }
 }
@@ -129,6 +134,7 @@ async function show(
     answers: Answers,
     progress: Progress,
     titles: Map<string, string>,
+    open: OpenPrompts,
 ): Promise<void> {
     if (cli.json) cli.output.document(event)
     const { colour } = cli.output
@@ -157,20 +163,74 @@ async function show(
             return
         case 'question': {
             const ahead = answers.get(event.id)
-            if (ahead === undefined && !canAsk(cli)) return
+            if (ahead !== undefined)
+                return answer(cli, change, event.id, ahead).catch(error => {
+                    // Whoever attaches sees old questions too: those that are answered are not open any more.
+                    if (!(error instanceof Fault) || error.kind !== 'failed') throw error
+                })
+            if (!canAsk(cli)) return
             progress.stop()
-            const value =
-                ahead ?? (await askChoice(safe(event.text), event.choices, { byDefault: event.safe }))
-            await cli.client.call('POST', `/v1/changes/${encodeURIComponent(change)}/answers`, {
-                body: { id: event.id, value },
-            })
+            open.ask(event)
             return
         }
         case 'answer':
+            open.answered(event.id)
             progress.line(`  ${event.id}: ${safe(event.value)} (${safe(event.by)})`)
             return
         case 'end':
             return
+    }
+}
+
+async function answer(cli: Cli, change: string, id: string, value: string): Promise<void> {
+    await cli.client.call('POST', `/v1/changes/${encodeURIComponent(change)}/answers`, {
+        body: { id, value },
+    })
+}
+
+/** Whoever attaches sees the old questions too; their answers follow at once, and then there is nothing to ask. */
+const settleMs = 100
+
+/** Prompts at the terminal, each gone when its question is answered elsewhere or its time is over. */
+class OpenPrompts {
+    onInterrupt: () => void = () => undefined
+    readonly #cli: Cli
+    readonly #change: string
+    readonly #open = new Map<string, AbortController>()
+
+    constructor(cli: Cli, change: string) {
+        this.#cli = cli
+        this.#change = change
+    }
+
+    ask(question: Question): void {
+        const gone = new AbortController()
+        this.#open.set(question.id, gone)
+        void this.#put(question, gone.signal).catch(error => {
+            const fault = asFault(error)
+            if (fault.kind === 'refused') this.onInterrupt()
+            else this.#cli.output.note(fault.message)
+        })
+    }
+
+    answered(id: string): void {
+        this.#open.get(id)?.abort()
+        this.#open.delete(id)
+    }
+
+    close(): void {
+        for (const id of [...this.#open.keys()]) this.answered(id)
+    }
+
+    async #put(
+        { id, text, choices, safe: byDefault, deadlineMs }: Question,
+        signal: AbortSignal,
+    ): Promise<void> {
+        await Bun.sleep(settleMs)
+        if (signal.aborted) return
+        const shown = choices.map(choice => ({ value: choice.value, text: safe(choice.text) }))
+        const value = await askInTime(safe(text), shown, { safe: byDefault, deadlineMs, signal })
+        if (value !== undefined && !signal.aborted) await answer(this.#cli, this.#change, id, value)
     }
 }
 
@@ -194,6 +254,10 @@ function summarise(cli: Cli, end: EndEvent): number {
     const { output, terminal } = cli
     const status = statusOf(end)
     if (end.result === 'ok' || end.result === 'warning') {
+        if (typeof end.mode === 'string') {
+            summariseRestore(cli, end)
+            return status
+        }
         const made = describeBackup(end)
         const done =
             end.result === 'ok'

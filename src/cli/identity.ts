@@ -59,3 +59,15 @@ function readIdentity(cli: Cli, path: string) {
         return { kind: 'protected' as const, base64: Buffer.from(bytes).toString('base64') }
     return { kind: 'plain' as const, text }
 }
+
+/** `--identity FILE` as answers to the questions of a restore; a protected file is opened by its passphrase. */
+export async function readIdentityAnswer(cli: Cli, options: Options): Promise<Record<string, string>> {
+    if (typeof options.identity !== 'string') return {}
+    const named = readIdentity(cli, options.identity)
+    if (named.kind === 'plain') return { 'decrypt.method': 'identity', 'decrypt.identity': named.text }
+    return {
+        'decrypt.method': 'passphrase',
+        'decrypt.passphrase': await askOrRefuse(cli, options.identity),
+        'decrypt.identity': named.base64,
+    }
+}

@@ -59,3 +59,69 @@ async function asked<T>(ask: (context: { output: NodeJS.WritableStream }) => Pro
         throw error
     }
 }
+
+/**
+ * A choice with a deadline: the seconds left and what happens then stand in the prompt. Resolves to undefined when the
+ * time is over or the question was answered elsewhere (`signal`); then the safe answer is somebody else's matter.
+ */
+export async function askInTime(
+    message: string,
+    choices: readonly { value: string; text: string }[],
+    options: { safe: string; deadlineMs?: number; signal: AbortSignal },
+): Promise<string | undefined> {
+    const { createInterface } = await import('node:readline')
+    const { safe, deadlineMs, signal } = options
+    const out = process.stderr
+    const lines = choices.map(
+        ({ value, text }, at) => `    ${at + 1}) ${value === text ? value : `${value}: ${text}`}`,
+    )
+    out.write(`\n${message}\n${lines.join('\n')}${lines.length > 0 ? '\n' : ''}`)
+    const reader = createInterface({ input: process.stdin, output: out, terminal: true })
+    const label = () => {
+        const left =
+            deadlineMs === undefined
+                ? ''
+                : `${Math.max(0, Math.ceil((deadlineMs - Date.now()) / 1000))} s left, `
+        return safe === '' ? '> ' : `[${left}default ${safe}] > `
+    }
+    return new Promise<string | undefined>((resolve, reject) => {
+        const show = () => {
+            reader.setPrompt(label())
+            reader.prompt(true)
+        }
+        const timer = deadlineMs === undefined ? undefined : setInterval(tick, 1_000)
+        const close = () => {
+            clearInterval(timer)
+            signal.removeEventListener('abort', gone)
+            reader.close()
+        }
+        function tick() {
+            if (deadlineMs !== undefined && Date.now() >= deadlineMs) gone()
+            else show()
+        }
+        function gone() {
+            close()
+            out.write('\n')
+            resolve(undefined)
+        }
+        signal.addEventListener('abort', gone)
+        reader.on('SIGINT', () => {
+            close()
+            out.write('\n')
+            reject(new Fault('refused', 'cannot go on: the question was not answered'))
+        })
+        reader.on('line', line => {
+            const text = line.trim()
+            const chosen = text === '' && safe !== '' ? safe : (choices[Number(text) - 1]?.value ?? text)
+            if (choices.length > 0 && !choices.some(({ value }) => value === chosen)) {
+                out.write(`Please type one of ${choices.map(({ value }) => value).join(', ')}\n`)
+                show()
+                return
+            }
+            close()
+            resolve(chosen)
+        })
+        if (signal.aborted) gone()
+        else show()
+    })
+}

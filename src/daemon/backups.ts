@@ -16,6 +16,7 @@ import { asFault, Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import { keepsSomething } from '../core/retention.ts'
 import type { EndEvent, Plan } from '../engine/change.ts'
+import type { StartOptions } from '../engine/runner.ts'
 import type { Target } from '../engine/target.ts'
 import type { Config, JobConfig } from '../format/config.ts'
 import type { Manifest } from '../format/manifest.ts'
@@ -362,10 +363,11 @@ export async function startChange(
     daemon: Daemon,
     signal: AbortSignal,
     plan: () => Plan | Promise<Plan>,
+    options: StartOptions = {},
 ): Promise<{ change: string }> {
     await untilIdle(daemon, false, signal)
     const { runner } = daemon.parts
-    const change = runner.start(await plan())
+    const change = runner.start(await plan(), options)
     const forget = () => daemon.secrets.clear()
     void runner.wait(change).then(forget, forget)
     return { change }

@@ -23,6 +23,7 @@ import { readMounts } from '../host/mounts.ts'
 import { detectProduct, type Product } from '../host/product.ts'
 import type { Systemd } from '../host/systemd.ts'
 import { type KeyPaths, keyPaths } from '../keys/paths.ts'
+import { ExaminedArchives } from './examined.ts'
 import { applySchedule } from '../schedule/apply.ts'
 import { openTargets } from '../targets/index.ts'
 import type { Log } from './log.ts'
@@ -61,6 +62,7 @@ export class Daemon {
     readonly parts: DaemonParts
     readonly since: string
     readonly heads = new HeadCache()
+    readonly examined = new ExaminedArchives()
     readonly knowledge: Knowledge
     readonly keys: KeyPaths
     /** Passphrases between a request and the task that needs them, by reference; never on disk. */

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Identity } from '../archive/unlock.ts'
 import { archiveDiscard, archiveWrite } from '../backup/write-task.ts'
 import { asFault, Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
@@ -21,6 +22,8 @@ import { adoptHost, loadHost } from '../keys/host-identity.ts'
 import { registerKeyTasks } from '../keys/index.ts'
 import { keyPaths } from '../keys/paths.ts'
 import { readSchedule } from '../schedule/apply.ts'
+import { registerHostTasks } from '../restore/host-tasks.ts'
+import { registerFileTasks } from '../restore/tasks.ts'
 import { registerSetupTasks } from '../setup/index.ts'
 import { archiveRemove, targetPublish } from '../targets/tasks.ts'
 import { Daemon } from './daemon.ts'
@@ -224,6 +227,17 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         nowMs: () => clock.nowMs(),
         passphrase: reference => daemon.secrets.get(reference),
     })
+    registerFileTasks(kinds, {
+        root,
+        state,
+        runWorker,
+        identity: reference => {
+            const kept = daemon.secrets.get(reference)
+            return kept === undefined ? undefined : (JSON.parse(kept) as Identity)
+        },
+        finished: change => store.summary(change).state === 'done',
+    })
+    registerHostTasks(kinds, { root, exec, systemd: daemon.parts.systemd, clock: withTimers(clock) })
     registerSetupTasks(kinds, {
         root,
         ids: {

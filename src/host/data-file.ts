@@ -9,6 +9,7 @@ import {
     openSync,
     readSync,
     rmSync,
+    statSync,
     writeSync,
 } from 'node:fs'
 import { Fault } from '../core/errors.ts'
@@ -89,4 +90,10 @@ export function makePrivateDirectory(path: string): void {
 /** Removes a file that is no longer wanted; no error when it is gone. Not durable by itself. */
 export function discardFile(path: string): void {
     rmSync(path, { force: true })
+}
+
+/** What tells one content of a file from another without reading it: place, size, and times to the nanosecond. */
+export function fileStamp(path: string): string {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true })
+    return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`
 }

@@ -152,3 +152,13 @@ export const askConfirm = (text: string): Ask => ({
     choices: [],
     safe: '',
 })
+
+export const askIsolated = (): Ask => ({
+    id: 'cluster.isolated',
+    text: 'RECOVERY puts the old database of the cluster back. Other members that are reachable would be drawn into two histories at once. Are they off or disconnected, and are the guests of this node stopped?',
+    choices: [
+        { value: 'no', text: 'no, stop here' },
+        { value: 'yes', text: 'yes, this node is isolated' },
+    ],
+    safe: 'no',
+})

@@ -15,7 +15,7 @@ import type { ByteString } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256 } from '../host/libcrypto.ts'
 import { isLocal } from '../host/mounts.ts'
-import { showPath, Tree } from '../host/tree.ts'
+import { showPath, toByteString, Tree } from '../host/tree.ts'
 import { type Circumstances, decider } from './decide.ts'
 import { Hazards, mayRunCommands } from './hazards.ts'
 import { openSaved } from './open.ts'
@@ -173,7 +173,7 @@ class Surveyor {
     }
 
     #compare(row: SurveyRow, entry: SavedEntry): 'unknown' | undefined {
-        const obstacle = this.#obstacle(parentOf(entry.path))
+        const obstacle = this.#forbidden(entry.path) ?? this.#obstacle(parentOf(entry.path))
         if (obstacle !== undefined) {
             this.#skipped.push(`/${showPath(entry.path)}: ${obstacle}`)
             return undefined
@@ -211,6 +211,15 @@ class Surveyor {
         }
         if (dressed) this.#unchanged++
         else this.#act(row, entry, 'metadata', 0)
+        return undefined
+    }
+
+    /** What no restore writes; the tasks refuse it too. */
+    #forbidden(path: ByteString): string | undefined {
+        const within = (at: string) => path === at || path.startsWith(`${at}/`)
+        if (ofKernel.some(within)) return 'it is not kept on disk'
+        if (ofProxsave.some(within) || this.#params.never.some(at => within(toByteString(at).slice(1))))
+            return 'it belongs to proxsave itself'
         return undefined
     }
 
@@ -341,6 +350,9 @@ class Surveyor {
         return more > 0 ? [...shown, `and ${more} entries more are not restored`] : shown
     }
 }
+
+const ofKernel = ['proc', 'sys', 'dev', 'run']
+const ofProxsave = ['var/lib/proxsave', 'etc/proxsave/identity.txt', 'etc/proxsave/identity.age']
 
 const typeBits: Record<SavedEntry['type'], number> = {
     file: libc.fileType.file,

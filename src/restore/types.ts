@@ -13,6 +13,8 @@ export interface RestoreRequest {
     /** For `custom`; category ids. */
     categories?: string[]
     cluster?: ClusterMode
+    /** Backups of other hosts are offered too. */
+    allHosts?: boolean
     /** Also remove what the backup does not have. */
     exact?: boolean
     /** Answers by question id: given ahead, or to what an earlier round asked. */
@@ -73,4 +75,7 @@ export interface RestorePlan {
 }
 
 /** The answer to a request for a plan: the next question, or the plan itself. */
-export type Planned = { question: Question & { error?: string } } | { plan: RestorePlan }
+export type Planned =
+    | { question: Question & { error?: string } }
+    /** `digest` names what the plan would do; a start with it is refused when the host has changed since. */
+    | { plan: RestorePlan; digest: string }

@@ -7,6 +7,7 @@ import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { pruneRoutes } from './prune.ts'
 import { reloadRoutes } from './reload.ts'
+import { restoreRoutes } from './restores.ts'
 import { setupRoutes } from './setup.ts'
 import { statusRoutes } from './status.ts'
 
@@ -15,6 +16,7 @@ export const routes: readonly AnyRoute[] = [
     ...backupRoutes,
     ...archiveRoutes,
     ...pruneRoutes,
+    ...restoreRoutes,
     ...changeRoutes,
     ...jobRoutes,
     ...keyRoutes,
