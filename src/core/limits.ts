@@ -30,6 +30,16 @@ export const limits = {
     indexGrace: 16 * MiB,
     /** A decompressed frame from an archive that someone else may have made. */
     foreignFrameBytes: 16 * MiB,
+    /** Memory of a decoder of a foreign stream: `xz -9` needs 65 MiB. */
+    foreignDecoderBytes: 256 * MiB,
+    /** Lists that a foreign archive carries about itself: 300 000 deduplicated files. */
+    foreignListBytes: 32 * MiB,
+    /** Equal files up to this size are kept in memory and handed out again; larger ones cost another pass each. */
+    repeatedBytes: 16 * MiB,
+    /** Such passes through one archive. */
+    repeatedPasses: 64,
+    /** Members of a foreign bundle: four are usual. */
+    bundleMembers: 16,
     /** Pax header of one entry: xattrs are at most 64 KiB each on Linux, 1 MiB together is already odd. */
     paxBytes: MiB,
     /** Paths on Linux. */
