@@ -355,12 +355,12 @@ async function overwrite(context: TaskContext, path: ByteString): Promise<boolea
         text: `/${path} was changed after the restore. Put back what stood there before the restore all the same?`,
         choices: [
             { value: 'keep', text: 'keep it as it is now' },
-            { value: 'overwrite', text: 'put the old one back; the changes since are lost' },
+            { value: 'restore', text: 'put back the state before; the edits are lost' },
         ],
         safe: 'keep',
         timeoutMs: 600_000,
     })
-    if (answer === 'overwrite') return true
+    if (answer === 'restore') return true
     context.warn(`/${path} is not put back: it was changed since`)
     return false
 }

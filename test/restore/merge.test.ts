@@ -123,7 +123,7 @@ describe('restore.merge fstab', () => {
         await task.undo(params('fstab'), context)
         expect(context.asked.at(-1)).toMatchObject({ id: 'undo.conflict', safe: 'keep' })
         expect(readFileSync(root('etc/fstab'), 'utf8')).toBe('edited\n')
-        context.answers.push('overwrite')
+        context.answers.push('restore')
         await task.undo(params('fstab'), context)
         expect(readFileSync(root('etc/fstab'), 'utf8')).toBe(fstab)
     })
