@@ -80,14 +80,17 @@ function vacuumInto(uri: string, copy: string): void {
         database = open(uri)
         database.exec('PRAGMA busy_timeout = 10000')
         database.query('VACUUM INTO ?').run(copy)
+        database.close()
+        database = undefined
+        checkDatabase(copy)
     } catch (error) {
         discardFile(copy)
+        if (error instanceof Fault) throw error
         const why = error instanceof Error ? error.message : String(error)
         throw new Fault('failed', `cannot copy the database: ${why}`, { cause: error })
     } finally {
         database?.close()
     }
-    checkDatabase(copy)
 }
 
 /** Opens a database read-only and runs SQLite's own integrity check; a Fault says what it found. */

@@ -9,16 +9,14 @@ import { Fault } from '../../src/core/errors.ts'
 import { limits } from '../../src/core/limits.ts'
 import { readManifest, writeManifest } from '../../src/format/manifest.ts'
 import { sign } from '../../src/format/signature.ts'
-import { glance, Lab, manifestOf, recorder } from '../backup/lab.ts'
+import { glance, inMemory, Lab, manifestOf, recorder } from '../backup/lab.ts'
 import { seeded } from '../sim/random.ts'
 
 let lab: Lab
-let other: Lab
 const archives: Record<'sealed' | 'plain', { path: string; bytes: Buffer }> = {} as never
 
 beforeAll(async () => {
-    lab = await new Lab().withIdentity()
-    other = new Lab()
+    lab = await new Lab(inMemory()).withIdentity()
     lab.file('etc/network/interfaces', 'auto lo\n')
     lab.file('tree/text', 'words '.repeat(2000))
     lab.file('tree/noise', randomBytes(30_000))
@@ -30,7 +28,6 @@ beforeAll(async () => {
 })
 afterAll(() => {
     lab.remove()
-    other.remove()
 })
 
 interface Region {
@@ -340,10 +337,14 @@ describe('forged', () => {
         fs.writeFileSync(path, unsigned)
         expect(await decrypted(path)).toEqual(['unsigned', 1])
     })
-    test('a manifest that says other than the file: its size, its member, its format', async () => {
+    test('a manifest that says other than the file: its size, its member, its digests', async () => {
         for (const change of [
             (manifest: Record<string, unknown>) =>
                 (manifest.data = { ...(manifest.data as object), size: 5 }),
+            (manifest: Record<string, unknown>) =>
+                (manifest.data = { ...(manifest.data as object), sha256: 'ab'.repeat(32) }),
+            (manifest: Record<string, unknown>) =>
+                (manifest.data = { ...(manifest.data as object), blocksSha256: 'ab'.repeat(32) }),
             (manifest: Record<string, unknown>) =>
                 (manifest.data = { ...(manifest.data as object), member: 'data.tar.zst.age' }),
         ])
@@ -353,7 +354,7 @@ describe('forged', () => {
 
 describe('of several blocks', () => {
     test('two swapped blocks, and one flipped bit, name the block', async () => {
-        const big = new Lab()
+        const big = new Lab(inMemory())
         try {
             big.file('tree/big', randomBytes(2 * limits.blockBytes + 100_000))
             const { path } = await big.save()

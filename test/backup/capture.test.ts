@@ -6,7 +6,7 @@ import { capture } from '../../src/backup/capture.ts'
 import type { Category } from '../../src/catalog/category.ts'
 import { limits } from '../../src/core/limits.ts'
 import { type Exec, type ExecResult, exec } from '../../src/host/exec.ts'
-import { Lab, missingIn } from './lab.ts'
+import { inMemory, Lab, missingIn } from './lab.ts'
 
 const category = (commands: NonNullable<Category['commands']>): Category => ({
     id: 'network',
@@ -131,7 +131,7 @@ test('real programs: stderr, status and timeout', async () => {
 describe('in an archive', () => {
     let lab: Lab
     beforeEach(() => {
-        lab = new Lab()
+        lab = new Lab(inMemory())
     })
     afterEach(() => lab.remove())
 

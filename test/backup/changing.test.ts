@@ -15,13 +15,13 @@ import { sign } from '../../src/format/signature.ts'
 import * as libc from '../../src/host/libc.ts'
 import { Tree } from '../../src/host/tree.ts'
 import { seeded } from '../sim/random.ts'
-import { Lab, manifest, manifestOf } from './lab.ts'
+import { inMemory, Lab, manifest, manifestOf } from './lab.ts'
 
 const noise = seeded(5).bytes(2 << 20)
 
 let lab: Lab
 beforeEach(() => {
-    lab = new Lab()
+    lab = new Lab(inMemory())
 })
 afterEach(() => lab.remove())
 
@@ -171,6 +171,15 @@ describe('a small file', () => {
         expect(Buffer.compare(fs.readFileSync(join(out, 'tree/c')), noise)).toBe(0)
         expect(fs.statSync(join(out, 'tree/b')).ino).toBe(fs.statSync(join(out, 'tree/c')).ino)
         expect(fs.readFileSync(join(out, 'tree/a'), 'utf8')).toBe('a')
+    })
+    test('that becomes larger than the memory is no reason to read it into the memory', async () => {
+        const file = lab.file('tree/f', 'x')
+        const outcome = await save({
+            open: (path, times) =>
+                path === 'tree/f' && times === 1 ? void fs.truncateSync(file, 2 ** 40) : undefined,
+        })
+        expect(outcome.missing).toEqual({})
+        expect((await lab.files(outcome.path)).find(row => row.path === '/tree/f')!.size).toBe(2 ** 40)
     })
     test('that cannot be read is reported with the reason', async () => {
         lab.file('tree/f', 'x')

@@ -427,6 +427,11 @@ describe('what is refused', () => {
             /range/,
         ],
         ['a negative size', forged(block => block.fill(0xff, 124, 136)), /negative/],
+        [
+            'a user of more than 32 bits in the header itself',
+            forged(block => block.fill(0, 108, 116).writeUInt8(0x80, 108) && block.writeUInt8(1, 111)),
+            /32 bits/,
+        ],
         ['data behind the end', Buffer.concat([good, entryBlocks]), /behind the end/],
         ['a lone zero block', Buffer.concat([new Uint8Array(BLOCK), good]), /lone zero/],
         ['no end', good.subarray(0, good.length - 2 * BLOCK), /end marker/],

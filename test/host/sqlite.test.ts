@@ -167,6 +167,19 @@ describe('is refused', () => {
         fs.closeSync(fd)
         refused()
     })
+    test('a database that SQLite can copy but finds wrong', () => {
+        const script = `import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("CREATE TABLE tree (inode INTEGER PRIMARY KEY, data BLOB)")
+db.execute("INSERT INTO tree (data) VALUES (NULL)")
+db.execute("PRAGMA writable_schema = ON")
+db.execute("UPDATE sqlite_master SET sql = replace(sql, 'BLOB', 'BLOB NOT NULL')")`
+        // Bun's own SQLite does not let anybody do this.
+        const made = Bun.spawnSync(['python3', '-c', script, source])
+        expect(made.stderr.toString()).toBe('')
+        expect(() => checkDatabase(source)).toThrow(/NULL value/)
+        refused()
+    })
     test('one that is not there, or is a link', () => {
         refused()
         live(3).close()

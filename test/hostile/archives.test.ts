@@ -11,14 +11,14 @@ import { parseRecipient } from '../../src/format/age.ts'
 import type { IndexEntry } from '../../src/format/index.ts'
 import { sign } from '../../src/format/signature.ts'
 import { padding, sparseMap, type TarEntry, tarHeader } from '../../src/format/tar-write.ts'
-import { glance, isRoot, Lab, manifest, namesBelow, run } from '../backup/lab.ts'
+import { glance, inMemory, isRoot, Lab, manifest, namesBelow, run } from '../backup/lab.ts'
 
 let lab: Lab
 let canary = ''
 let canaryBefore: Record<string, string> = {}
 
 beforeAll(async () => {
-    lab = await new Lab().withIdentity()
+    lab = await new Lab(inMemory()).withIdentity()
     canary = join(lab.base, 'canary')
     fs.mkdirSync(canary)
     fs.writeFileSync(join(canary, 'secret'), 'secret')
@@ -233,6 +233,11 @@ const cases: [string, () => Part[], { written?: string[]; taken?: true }?][] = [
         () => [link('l', away), directory('l/inner/d'), file('l/inner/d/f')],
         { written: ['l'] },
     ],
+    [
+        'a file through a link that stays inside',
+        () => [directory('d'), link('l', 'd'), file('l/f')],
+        { written: ['d', 'l'] },
+    ],
     ['a link through a link', () => [link('l', away), link('l/evil', 'secret')], { written: ['l'] }],
     [
         'a hard link through a link',
@@ -409,6 +414,26 @@ describe.if(isRoot)('inside', () => {
         expect((await survive(path)).verify?.message).toContain('/hidden is not in its index')
     })
 
+    test('an entry that promises more than there is, by the tar and the index alike', async () => {
+        const part = { tar: { path: 'f', size: 100_000 }, content: Buffer.from('content') }
+        for (const kind of kinds) {
+            const { fault, verify, written } = await survive(await craft([part], { kind }))
+            expect([fault?.kind, verify?.kind]).toEqual(['damaged', 'damaged'])
+            expect(written).toEqual([])
+        }
+    })
+
+    test('a sparse file whose index entry denies its holes', async () => {
+        const part: Part = {
+            tar: { path: 's', size: 9000, sparse: [{ offset: 4096, length: 3 }] },
+            content: Buffer.from('abc'),
+            index: { holes: false },
+        }
+        const { fault, verify, written } = await survive(await craft([part], { kind: 'plain' }))
+        expect([fault?.kind, verify?.kind]).toEqual(['damaged', 'damaged'])
+        expect(written).toEqual([])
+    })
+
     test('a link that waits in the output directory is not followed', async () => {
         const output = lab.place('out')
         fs.mkdirSync(output)
@@ -478,6 +503,18 @@ describe('frames and index', () => {
                         ...Array.from({ length: 20 }, () => zeros(10_000_000)),
                     ]),
                     plain: 512,
+                },
+            ],
+        ],
+        [
+            'a large frame with others behind it',
+            () => [
+                {
+                    stored: Buffer.concat([
+                        zeros(100_000),
+                        ...Array.from({ length: 20 }, () => zeros(10_000_000)),
+                    ]),
+                    plain: 100_000,
                 },
             ],
         ],
