@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { OwnArchive } from '../../src/archive/own.ts'
-import type { EndEvent, Plan, PlannedTask } from '../../src/engine/change.ts'
+import type { ChangeSummary, EndEvent, Plan, PlannedTask } from '../../src/engine/change.ts'
 import { TaskKinds } from '../../src/engine/kinds.ts'
 import { Runner, type StartOptions } from '../../src/engine/runner.ts'
 import { Store } from '../../src/engine/store.ts'
@@ -146,6 +146,10 @@ export class RestoreBench {
     runner(options: { calls?: PlaceCalls; disk?: Disk } = {}): Runner {
         const { calls, disk } = options
         return runnerOn({ root: this.root, state: this.state, calls, disk })
+    }
+
+    changes(): ChangeSummary[] {
+        return new Store(realDisk(), this.state).list()
     }
 
     /** Forgets all changes. */
