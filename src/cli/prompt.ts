@@ -75,8 +75,9 @@ export async function askInTime(
     const lines = choices.map(
         ({ value, text }, at) => `    ${at + 1}) ${value === text ? value : `${value}: ${text}`}`,
     )
-    out.write(`\n${message}\n${lines.join('\n')}${lines.length > 0 ? '\n' : ''}`)
+    // First the terminal's keys, then the question: whoever is quick must not end the program.
     const reader = createInterface({ input: process.stdin, output: out, terminal: true })
+    out.write(`\n${message}\n${lines.join('\n')}${lines.length > 0 ? '\n' : ''}`)
     const label = () => {
         const left =
             deadlineMs === undefined

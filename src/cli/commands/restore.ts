@@ -38,7 +38,7 @@ export const command: Command = {
     async run(cli, [backup], options) {
         const answers = Object.fromEntries(readAnswers(cli, options))
         const request = await requestOf(cli, backup as string | undefined, options, answers)
-        const { plan, digest } = await converse(cli, request)
+        const { plan, digest } = await cancellable(cli, signal => converse(cli, request, signal))
         if (options.plan === true) {
             if (cli.json) cli.output.document({ ...plan, digest })
             else await showPlan(cli.output, plan)
@@ -99,10 +99,14 @@ async function requestOf(
 }
 
 /** Asks the daemon, answers its questions, and asks again, until there is a plan. */
-async function converse(cli: Cli, request: Request): Promise<Exclude<Planned, { question: Asked }>> {
+async function converse(
+    cli: Cli,
+    request: Request,
+    signal: AbortSignal,
+): Promise<Exclude<Planned, { question: Asked }>> {
     const wrong = new Map<string, number>()
     for (let round = 0; round < mostRounds; round++) {
-        const planned = await plan(cli, request)
+        const planned = await cli.client.call<Planned>('POST', '/v1/restores/plan', { body: request, signal })
         if ('plan' in planned) return planned
         const { question } = planned
         const { answers } = request
@@ -120,23 +124,21 @@ async function converse(cli: Cli, request: Request): Promise<Exclude<Planned, { 
         }
         if (question.id === 'decrypt.method')
             for (const id of Object.keys(answers)) if (id.startsWith('decrypt.')) delete answers[id]
-        const answer = await put(cli, question)
+        const answer = await put(cli, question, signal)
         if (question.id === 'backup' && question.choices.length === 0) request.backup = absolute(cli, answer)
         else answers[question.id] = answer
     }
     throw new Fault('failed', 'cannot restore: the questions do not come to an end')
 }
 
-async function plan(cli: Cli, request: Request): Promise<Planned> {
+/** Until RESTORE is typed, Ctrl+C cancels, whatever is going on. */
+async function cancellable<T>(cli: Cli, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const interrupt = new AbortController()
     const release = cli.terminal.onInterrupt(() =>
         interrupt.abort(new Fault('refused', 'cannot go on: cancelled; nothing was changed')),
     )
     try {
-        return await cli.client.call<Planned>('POST', '/v1/restores/plan', {
-            body: request,
-            signal: interrupt.signal,
-        })
+        return await work(interrupt.signal)
     } catch (error) {
         if (interrupt.signal.aborted) throw interrupt.signal.reason
         throw error
@@ -145,7 +147,7 @@ async function plan(cli: Cli, request: Request): Promise<Planned> {
     }
 }
 
-async function put(cli: Cli, question: Asked): Promise<string> {
+async function put(cli: Cli, question: Asked, signal: AbortSignal): Promise<string> {
     const text = question.text.split('\n').map(safe).join('\n')
     if (question.secret === true) return askPassphrase(text)
     if (question.id === 'categories')
@@ -154,8 +156,9 @@ async function put(cli: Cli, question: Asked): Promise<string> {
     const answer = await askInTime(
         text,
         question.choices.map(({ value, text }) => ({ value, text: safe(text) })),
-        { safe: question.safe, signal: new AbortController().signal },
+        { safe: question.safe, signal },
     )
+    signal.throwIfAborted()
     return answer ?? question.safe
 }
 
