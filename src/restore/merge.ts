@@ -18,6 +18,7 @@ import {
     checkWithTools,
     mergeAccounts,
 } from './accounts.ts'
+import type { MergeParams } from './merge-plan.ts'
 import { addToFstab, deviceLink, planFstab, verifyFstab } from './fstab.ts'
 import { planResolver, type ResolverFile, stubFile } from './resolv.ts'
 
@@ -27,14 +28,6 @@ export interface MergeHost {
     exec: Exec
     systemd: Systemd | undefined
     clock: TimedClock
-}
-
-export type MergeParams = {
-    which: 'fstab' | 'accounts' | 'resolv'
-    /** Directory that holds the files of the backup as a tree (`etc/fstab`, …); relative to that of the change. */
-    stage: string
-    /** What people call the backup, for the remark in fstab. */
-    backup: string
 }
 
 /** What a merger wants at a path: content, or a link. */
@@ -97,7 +90,7 @@ const mergers: Record<MergeParams['which'], (work: Work) => Promise<Wanted[]>> =
     resolv: mendResolver,
 }
 
-async function mergeFstab({ host, params, context, live, stage }: Work): Promise<Wanted[]> {
+async function mergeFstab({ host, context, live, stage }: Work): Promise<Wanted[]> {
     const backup = textOf(stage, 'etc/fstab')
     if (backup === undefined) return []
     const found = live.look('etc/fstab')
@@ -143,7 +136,7 @@ async function mergeFstab({ host, params, context, live, stage }: Work): Promise
         }
         const lines = merge.proposals.map(({ line }) => line)
         const merged = Buffer.from(
-            addToFstab(text, lines, `added from the backup ${params.backup}`),
+            addToFstab(text, lines, `added by the restore ${context.change}`),
             'latin1',
         )
         if (onHost) {
@@ -167,7 +160,7 @@ async function mergeFstab({ host, params, context, live, stage }: Work): Promise
     }
 }
 
-async function mergeAccountTables({ host, context, live, stage }: Work): Promise<Wanted[]> {
+async function mergeAccountTables({ host, params, context, live, stage }: Work): Promise<Wanted[]> {
     const tables = (tree: PlaceTree) =>
         Object.fromEntries(accountTables.map(table => [table, textOf(tree, `etc/${table}`)])) as AccountFiles
     const odd = accountTables.find(table => !['file', undefined].includes(live.look(`etc/${table}`)?.type))
@@ -176,7 +169,10 @@ async function mergeAccountTables({ host, context, live, stage }: Work): Promise
         return []
     }
     const before = tables(live)
-    const merge = mergeAccounts(before, tables(stage))
+    const saved = tables(stage)
+    const here = accountTables.filter(table => saved[table] !== undefined).length
+    if (params.entries > here) for (const table of accountTables) saved[table] ??= before[table]
+    const merge = mergeAccounts(before, saved)
     for (const { name, why } of merge.left) context.warn(`not restored: ${name}: ${why}`)
     if (merge.changed.length === 0) return []
     if (isThisHost(host)) {
