@@ -18,7 +18,6 @@ import {
     checkWithTools,
     mergeAccounts,
 } from './accounts.ts'
-import type { MergeParams } from './merge-plan.ts'
 import { addToFstab, deviceLink, planFstab, verifyFstab } from './fstab.ts'
 import { planResolver, type ResolverFile, stubFile } from './resolv.ts'
 
@@ -28,6 +27,14 @@ export interface MergeHost {
     exec: Exec
     systemd: Systemd | undefined
     clock: TimedClock
+}
+
+export type MergeParams = {
+    which: 'fstab' | 'accounts' | 'resolv'
+    /** Directory with all files of the backup that the merger knows, as a tree; relative to that of the change. */
+    stage: string
+    /** What people call the backup, for the remark in fstab. */
+    backup: string
 }
 
 /** What a merger wants at a path: content, or a link. */
@@ -90,7 +97,7 @@ const mergers: Record<MergeParams['which'], (work: Work) => Promise<Wanted[]>> =
     resolv: mendResolver,
 }
 
-async function mergeFstab({ host, context, live, stage }: Work): Promise<Wanted[]> {
+async function mergeFstab({ host, params, context, live, stage }: Work): Promise<Wanted[]> {
     const backup = textOf(stage, 'etc/fstab')
     if (backup === undefined) return []
     const found = live.look('etc/fstab')
@@ -136,7 +143,7 @@ async function mergeFstab({ host, context, live, stage }: Work): Promise<Wanted[
         }
         const lines = merge.proposals.map(({ line }) => line)
         const merged = Buffer.from(
-            addToFstab(text, lines, `added by the restore ${context.change}`),
+            addToFstab(text, lines, `added from the backup ${params.backup}`),
             'latin1',
         )
         if (onHost) {
@@ -160,7 +167,7 @@ async function mergeFstab({ host, context, live, stage }: Work): Promise<Wanted[
     }
 }
 
-async function mergeAccountTables({ host, params, context, live, stage }: Work): Promise<Wanted[]> {
+async function mergeAccountTables({ host, context, live, stage }: Work): Promise<Wanted[]> {
     const tables = (tree: PlaceTree) =>
         Object.fromEntries(accountTables.map(table => [table, textOf(tree, `etc/${table}`)])) as AccountFiles
     const odd = accountTables.find(table => !['file', undefined].includes(live.look(`etc/${table}`)?.type))
@@ -169,10 +176,7 @@ async function mergeAccountTables({ host, params, context, live, stage }: Work):
         return []
     }
     const before = tables(live)
-    const saved = tables(stage)
-    const here = accountTables.filter(table => saved[table] !== undefined).length
-    if (params.entries > here) for (const table of accountTables) saved[table] ??= before[table]
-    const merge = mergeAccounts(before, saved)
+    const merge = mergeAccounts(before, tables(stage))
     for (const { name, why } of merge.left) context.warn(`not restored: ${name}: ${why}`)
     if (merge.changed.length === 0) return []
     if (isThisHost(host)) {

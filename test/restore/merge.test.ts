@@ -16,10 +16,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type MergeHost, restoreMerge } from '../../src/restore/merge.ts'
-import { type MergeParams, mergedPaths, planMerge } from '../../src/restore/merge-plan.ts'
-import { categories } from '../../src/catalog/index.ts'
-import type { SurveyRow } from '../../src/restore/survey.ts'
+import { type MergeHost, type MergeParams, restoreMerge } from '../../src/restore/merge.ts'
 import { SimClock } from '../sim/clock.ts'
 import { testContext } from './context.ts'
 
@@ -44,7 +41,7 @@ function lab(answers: string[] = []) {
     }
     return { task: restoreMerge(host), context: testContext({ dir: join(top, 'change'), answers }) }
 }
-const params = (which: MergeParams['which']): MergeParams => ({ which, stage: 'stage', entries: 1 })
+const params = (which: MergeParams['which']): MergeParams => ({ which, stage: 'stage', backup: 'pve1/x' })
 
 function put(path: string, text: string, mode = 0o644) {
     writeFileSync(path, text)
@@ -84,7 +81,7 @@ describe('restore.merge fstab', () => {
         const before = picture()
         expect(await task.do(params('fstab'), context)).toEqual({ changed: ['/etc/fstab'] })
         expect(readFileSync(root('etc/fstab'), 'utf8')).toBe(
-            `${fstab}# added by the restore c\nnas:/e /mnt/e nfs rw,nofail,x-systemd.device-timeout=30s,_netdev 0 0\n`,
+            `${fstab}# added from the backup pve1/x\nnas:/e /mnt/e nfs rw,nofail,x-systemd.device-timeout=30s,_netdev 0 0\n`,
         )
         expect(lstatSync(root('etc/fstab')).mode & 0o7777).toBe(0o640)
         expect(context.logs.join()).toContain('/dev/sda3 /x ext4')
@@ -175,59 +172,6 @@ describe('restore.merge accounts', () => {
         expect(context.logs).toContain('users added: anna')
         await task.undo(params('accounts'), context)
         expect(picture()).toEqual(before)
-    })
-
-    test('a table that is the same on the host is not staged, and counts all the same', async () => {
-        put(root('etc/passwd'), passwd)
-        put(root('etc/group'), 'root:x:0:\nanna:x:1000:\n')
-        put(root('etc/shadow'), 'root:$y$h:1::::::\n', 0o640)
-        put(staged('etc/passwd'), `${passwd}anna:x:1000:1000::/home/anna:/bin/sh\n`)
-        const { task, context } = lab()
-        expect(await task.do({ ...params('accounts'), entries: 3 }, context)).toEqual({
-            changed: ['/etc/shadow', '/etc/passwd'],
-        })
-        // The backup has passwd alone: then nobody knows what its numbers of groups mean.
-        const alone = lab()
-        await alone.task.do({ ...params('accounts'), entries: 1 }, alone.context)
-        expect(alone.context.warnings.join()).toContain('no /etc/group')
-    })
-})
-
-describe('the strategy merge', () => {
-    const row = (...paths: string[]) =>
-        ({
-            id: 'x',
-            entries: 6,
-            actions: paths.map(bytes => ({
-                path: bytes,
-                bytes,
-                action: 'replace',
-                type: 'file',
-                category: 'x',
-            })),
-        }) as unknown as SurveyRow
-
-    test('has a merger for every path of the catalogue that is merged', () => {
-        const wanted = categories.flatMap(category => [
-            ...(category.strategy === 'merge' ? category.paths : []),
-            ...(category.except ?? []).filter(one => one.strategy === 'merge').map(one => one.path),
-        ])
-        expect(wanted.map(path => path.slice(1)).toSorted()).toEqual(
-            Object.values(mergedPaths).flat().toSorted(),
-        )
-    })
-
-    test('needs one task for all account tables, and stages what differs', () => {
-        const planned = planMerge(row('etc/passwd', 'etc/shadow'))
-        expect(planned.tasks).toEqual([
-            {
-                kind: 'restore.merge',
-                title: 'merge the accounts',
-                params: { which: 'accounts', stage: 'stage', entries: 6 },
-            },
-        ])
-        expect(planned.staged).toEqual(['etc/passwd', 'etc/shadow'])
-        expect(planMerge(row('etc/resolv.conf')).tasks).toMatchObject([{ optional: true }])
     })
 })
 
