@@ -71,8 +71,9 @@ export function restoreExport(host: RestoreHost): TaskKind<Json> {
             return result
         },
         async undo(params, context) {
-            const name = nameOf(params as unknown as ExportParams)
+            // Refused, or never begun: what stands there is somebody else's.
             if (context.remembered() === undefined) return
+            const name = nameOf(params as unknown as ExportParams)
             withExports(tree => {
                 tree.removeTree(name)
                 tree.settle()

@@ -344,19 +344,30 @@ class PuttingBack {
         const created = this.#paths.filter(path => this.#snapshot.before(path) === undefined)
         for (const path of created.toReversed()) {
             await breathe()
-            if (!this.#leave.has(path)) this.#removeCreated(path)
+            if (!this.#leave.has(path)) this.#attempt(() => this.#removeCreated(path))
         }
         this.#findGroups(stood)
         for (const path of stood) {
             await breathe()
             if (this.#leave.has(path)) continue
             const before = this.#snapshot.before(path)!
-            if (before.type === 'directory') this.#putDirectory(path)
-            else this.#put(path, before)
+            this.#attempt(() =>
+                before.type === 'directory' ? this.#putDirectory(path) : this.#put(path, before),
+            )
         }
         this.#dressDirectories(stood)
         if (this.#problems.length > 0)
             throw new Fault('failed', `cannot put ${category} back: ${this.#problems.join('; ')}`)
+    }
+
+    /** One path that cannot be put back must not keep the others from it; all are told at the end. */
+    #attempt(act: () => void): void {
+        try {
+            act()
+        } catch (error) {
+            if (!(error instanceof Fault)) throw error
+            this.#problems.push(error.message)
+        }
     }
 
     #removeCreated(path: ByteString): void {
@@ -471,8 +482,11 @@ class PuttingBack {
             const before = this.#snapshot.before(path)
             const live = lookPast(this.#live, path)
             if (before?.type !== 'directory' || live?.type !== 'directory' || this.#leave.has(path)) continue
-            if (whole.has(path) && !isSame(live, before, () => '')) this.#live.dressDirectory(path, before)
-            else this.#live.setTimes(path, before)
+            this.#attempt(() => {
+                if (whole.has(path) && !isSame(live, before, () => ''))
+                    this.#live.dressDirectory(path, before)
+                else this.#live.setTimes(path, before)
+            })
         }
     }
 }

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { OwnArchive } from '../../src/archive/own.ts'
 import type { ChangeSummary, EndEvent, Plan, PlannedTask } from '../../src/engine/change.ts'
-import { TaskKinds } from '../../src/engine/kinds.ts'
+import { type TaskKind, TaskKinds } from '../../src/engine/kinds.ts'
 import { Runner, type StartOptions } from '../../src/engine/runner.ts'
 import { Store } from '../../src/engine/store.ts'
 import type { RunWorker } from '../../src/engine/worker.ts'
@@ -192,9 +192,10 @@ export interface RunnerParts {
     calls?: PlaceCalls
     disk?: Disk
     host?: Partial<RestoreHost>
+    more?: TaskKind[]
 }
 
-export function runnerOn({ root, state, calls, disk = realDisk(), host }: RunnerParts): Runner {
+export function runnerOn({ root, state, calls, disk = realDisk(), host, more = [] }: RunnerParts): Runner {
     const store = new Store(disk, state)
     const kinds = registerFileTasks(new TaskKinds(), {
         root,
@@ -205,6 +206,7 @@ export function runnerOn({ root, state, calls, disk = realDisk(), host }: Runner
         calls,
         ...host,
     })
+    for (const kind of more) kinds.register(kind)
     const random = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes))
     return new Runner({ store, kinds, clock: withTimers(systemClock), random })
 }
