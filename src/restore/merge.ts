@@ -7,7 +7,7 @@ import { type Exec, outputOf } from '../host/exec.ts'
 import { readConfiguredMounts } from '../host/fstab.ts'
 import { close } from '../host/libc.ts'
 import { readMounts } from '../host/mounts.ts'
-import { type Live, type Meta, PlaceTree } from '../host/place.ts'
+import { type Live, type Meta, type PlaceCalls, PlaceTree } from '../host/place.ts'
 import { type Before, Snapshot } from '../host/snapshot.ts'
 import type { Systemd } from '../host/systemd.ts'
 import type { TimedClock } from '../host/timer.ts'
@@ -27,6 +27,8 @@ export interface MergeHost {
     exec: Exec
     systemd: Systemd | undefined
     clock: TimedClock
+    /** The calls that change files; a test gives its own. */
+    calls?: PlaceCalls
 }
 
 export type MergeParams = {
@@ -62,7 +64,7 @@ export function restoreMerge(host: MergeHost): TaskKind<MergeParams> {
             // An earlier attempt was interrupted: its writes must not be taken for what stood there before.
             if (context.remembered() !== undefined) await putBack(host, context, false)
             const stage = openStage(context.dir, params.stage)
-            const live = new PlaceTree(host.root)
+            const live = new PlaceTree(host.root, host.calls)
             try {
                 const wanted =
                     stage === undefined
@@ -74,6 +76,7 @@ export function restoreMerge(host: MergeHost): TaskKind<MergeParams> {
             } finally {
                 live.close()
                 stage?.close()
+                removeCopies(context)
             }
         },
         async undo(params, context) {
@@ -281,7 +284,7 @@ async function place(
     live: PlaceTree,
     wanted: readonly Wanted[],
 ): Promise<void> {
-    const own = new PlaceTree(context.dir)
+    const own = new PlaceTree(context.dir, host.calls)
     try {
         const at = snapshotOf(context)
         const paths = wanted.map(({ path }) => path)
@@ -325,8 +328,8 @@ async function place(
 async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): Promise<boolean> {
     const memory = context.remembered() as Memory | undefined
     if (memory === undefined) return false
-    const own = new PlaceTree(context.dir)
-    const live = new PlaceTree(host.root)
+    const own = new PlaceTree(context.dir, host.calls)
+    const live = new PlaceTree(host.root, host.calls)
     try {
         const snapshot = Snapshot.read(own, snapshotOf(context))
         if (snapshot === undefined) return false
@@ -444,6 +447,16 @@ function privateCopy(context: TaskContext, files: Record<string, string>): (name
         for (const [name, text] of Object.entries(files))
             own.writeWhole(`${at}/${name}`, Buffer.from(text, 'latin1'))
         return name => `${context.dir}/${at}/${name}`
+    } finally {
+        own.close()
+    }
+}
+
+/** They hold passwords, and the snapshot has what an undo needs. */
+function removeCopies(context: TaskContext): void {
+    const own = new PlaceTree(context.dir)
+    try {
+        own.removeTree(`${snapshotOf(context)}-check`)
     } finally {
         own.close()
     }

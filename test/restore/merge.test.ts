@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type PlaceCalls, placeCalls } from '../../src/host/place.ts'
 import { type MergeHost, type MergeParams, restoreMerge } from '../../src/restore/merge.ts'
 import { SimClock } from '../sim/clock.ts'
 import { testContext } from './context.ts'
@@ -30,7 +31,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(top, { recursive: true }))
 
-function lab(answers: string[] = []) {
+function lab(answers: string[] = [], calls?: PlaceCalls) {
     const host: MergeHost = {
         root: join(top, 'root'),
         exec: async () => {
@@ -38,6 +39,7 @@ function lab(answers: string[] = []) {
         },
         systemd: undefined,
         clock: new SimClock(),
+        ...(calls === undefined ? {} : { calls }),
     }
     return { task: restoreMerge(host), context: testContext({ dir: join(top, 'change'), answers }) }
 }
@@ -198,4 +200,54 @@ describe('restore.merge resolv', () => {
         expect(await task.do(params('resolv'), context)).toEqual({ changed: [] })
         expect(readlinkSync(root('etc/resolv.conf'))).toBe('../run/resolv.conf')
     })
+})
+
+/** Calls of which the one with this number, and every one behind it, does nothing but fail: the process is dead. */
+function dyingAt(number: number): { calls: PlaceCalls; died: () => boolean } {
+    let count = 0
+    const calls = Object.fromEntries(
+        Object.entries(placeCalls).map(([name, call]) => [
+            name,
+            (...args: unknown[]) => {
+                if (++count >= number) throw new Error('the process is dead')
+                return (call as (...args: unknown[]) => unknown)(...args)
+            },
+        ]),
+    ) as unknown as PlaceCalls
+    return { calls, died: () => count >= number }
+}
+
+describe('killed at any call', () => {
+    test('the undo of the next process leaves all account tables as they were', async () => {
+        put(root('etc/passwd'), passwd)
+        put(root('etc/group'), 'root:x:0:\nshadow:x:42:\n')
+        put(root('etc/shadow'), 'root:$y$h:1::::::\n', 0o640)
+        put(staged('etc/passwd'), 'anna:x:1000:1000::/home/anna:/bin/sh\n')
+        put(staged('etc/group'), 'anna:x:1000:\n')
+        put(staged('etc/shadow'), 'anna:$y$a:1::::::\n')
+        utimesSync(root('etc'), 1_600_000_000, 1_600_000_000)
+        const before = picture()
+        let deaths = 0
+        for (let number = 1; ; number++) {
+            const { calls, died } = dyingAt(number)
+            const first = lab([], calls)
+            const outcome = await first.task.do(params('accounts'), first.context).then(
+                () => 'done',
+                () => 'died',
+            )
+            const next = lab()
+            next.context.memory = first.context.memory
+            await next.task.undo(params('accounts'), next.context)
+            expect(picture()).toEqual(before)
+            expect(next.context.asked).toEqual([])
+            if (!died()) {
+                expect(outcome).toBe('done')
+                break
+            }
+            deaths++
+        }
+        expect(deaths).toBeGreaterThan(40)
+        console.log(`killed at ${deaths} calls`)
+        // Each round waits for the disk several times.
+    }, 60_000)
 })
