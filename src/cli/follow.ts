@@ -229,7 +229,11 @@ class OpenPrompts {
         await Bun.sleep(settleMs)
         if (signal.aborted) return
         const shown = choices.map(choice => ({ value: choice.value, text: safe(choice.text) }))
-        const value = await askInTime(safe(text), shown, { safe: byDefault, deadlineMs, signal })
+        const value = await askInTime(text.split('\n').map(safe).join('\n'), shown, {
+            safe: byDefault,
+            deadlineMs,
+            signal,
+        })
         if (value !== undefined && !signal.aborted) await answer(this.#cli, this.#change, id, value)
     }
 }

@@ -9,7 +9,14 @@ export interface ShownPlan {
     cluster?: string
     exact: boolean
     categories: { id: string; title: string; action: string; why?: string; entries: number; bytes: number }[]
-    files: { create: string[]; replace: string[]; metadata: string[]; remove: string[]; unchanged: number }
+    files: {
+        create: string[]
+        replace: string[]
+        metadata: string[]
+        remove: string[]
+        merge: string[]
+        unchanged: number
+    }
     exports?: { directory: string; categories: string[] }
     services: { unit: string; state: string }[]
     commands: string[]
@@ -48,6 +55,7 @@ export async function showPlan(output: Output, plan: ShownPlan): Promise<void> {
     }
     list('Created', colour('green', '+'), files.create)
     list('Replaced', colour('yellow', '~'), files.replace)
+    list('Merged by rule', colour('yellow', '&'), files.merge)
     list('Owner or mode set', colour('yellow', '='), files.metadata)
     list('Removed', colour('red', '-'), files.remove)
     line(

@@ -12,6 +12,7 @@ export function summariseRestore(
     const did = [
         `${number('created')} created`,
         `${number('replaced')} replaced`,
+        ...(number('merged') > 0 ? [`${number('merged')} merged`] : []),
         ...(number('dressed') > 0 ? [`${number('dressed')} with owner or mode set`] : []),
         ...(number('deleted') > 0 ? [`${number('deleted')} removed`] : []),
         `${count(number('unchanged'), 'entry', 'entries')} unchanged`,

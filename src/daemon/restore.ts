@@ -33,7 +33,7 @@ import { keepSecret } from './secrets.ts'
 /** What a round came to: `identity` is what opened the archive and never leaves the daemon. */
 type Round =
     | { question: ask.Ask }
-    | { plan: BarePlan; survey: Survey; examined: Examined; identity?: Identity }
+    | { plan: BarePlan; survey: Survey; examined: Examined; host: HostFacts; identity?: Identity }
 
 const isQuestion = (round: Round): round is { question: ask.Ask } => 'question' in round
 
@@ -108,6 +108,7 @@ function changeOf(
         ],
         created: plan.files.create.length,
         replaced: plan.files.replace.length,
+        merged: plan.files.merge.length,
         dressed: plan.files.metadata.length,
         deleted: plan.files.remove.length,
         unchanged: plan.files.unchanged,
@@ -127,7 +128,7 @@ function changeOf(
 }
 
 function tasksFor(
-    { plan, survey, identity }: Exclude<Round, { question: ask.Ask }>,
+    { plan, survey, examined, host, identity }: Exclude<Round, { question: ask.Ask }>,
     reference: string | undefined,
 ) {
     return tasksOf({
@@ -137,6 +138,15 @@ function tasksFor(
         ...unitsOf(survey.rows),
         exports: plan.exports?.directory,
         needs: plan.needs,
+        backup: plan.backup.id,
+        directories: survey.directories,
+        check: {
+            product: host.product.kind,
+            database: plan.categories.some(({ action }) => action === 'database'),
+            hostname: host.name,
+            backupHostname: examined.summary.host.name,
+            pools: survey.pools,
+        },
     })
 }
 
@@ -204,7 +214,7 @@ async function converse(daemon: Daemon, request: RestoreRequest, signal: AbortSi
         freeBytes: free,
     })
     checkRoom(plan, free, state)
-    return { plan, survey, examined, identity }
+    return { plan, survey, examined, host, identity }
 }
 
 // --- where it is ---------------------------------------------------------------------------------------------------
@@ -264,7 +274,10 @@ async function open(
     const host = encrypted ? hostIdentity(daemon) : undefined
     const methods = {
         host: host !== undefined,
-        passphrase: located.hasIdentity || loadProtectedIdentity(daemon.keys) !== undefined,
+        passphrase:
+            located.hasIdentity ||
+            located.upstream === true ||
+            loadProtectedIdentity(daemon.keys) !== undefined,
     }
     const { answers } = request
     const method = answers['decrypt.method']
@@ -309,7 +322,7 @@ function hostIdentity(daemon: Daemon): Identity | undefined {
 
 /** An archive older than the passphrase is opened by the host's own protected copy. */
 function fileOf(daemon: Daemon, located: Located): { file?: string } {
-    if (located.hasIdentity) return {}
+    if (located.hasIdentity || located.upstream === true) return {}
     const bytes = loadProtectedIdentity(daemon.keys)
     return bytes === undefined ? {} : { file: Buffer.from(bytes).toString('base64') }
 }

@@ -54,9 +54,11 @@ export function makePlan(parts: PlanParts): BarePlan {
     const { rows, sizes } = survey
     const exported = rows.filter(({ action, exported }) => action === 'export' && exported.length > 0)
     const paths = (wanted: string) =>
-        rows.flatMap(({ actions }) =>
-            actions.filter(({ action }) => action === wanted).map(({ path }) => path),
-        )
+        rows
+            .filter(({ action }) => action !== 'merge')
+            .flatMap(({ actions }) =>
+                actions.filter(({ action }) => action === wanted).map(({ path }) => path),
+            )
     const { units } = unitsOf(rows)
     const states = parts.unitStates
     const services =
@@ -81,6 +83,9 @@ export function makePlan(parts: PlanParts): BarePlan {
             replace: paths('replace'),
             metadata: paths('metadata'),
             remove: paths('remove'),
+            merge: rows
+                .filter(({ action }) => action === 'merge')
+                .flatMap(({ actions }) => actions.map(({ path }) => path)),
             unchanged: survey.unchanged,
         },
         ...(exported.length === 0
@@ -116,9 +121,10 @@ export function checkRoom(plan: BarePlan, freeBytes: number | undefined, state: 
 
 /** Whether the plan puts anything anywhere. */
 export function isEmpty(plan: BarePlan): boolean {
-    const { create, replace, metadata, remove } = plan.files
+    const { create, replace, metadata, remove, merge } = plan.files
     return (
-        create.length + replace.length + metadata.length + remove.length === 0 && plan.exports === undefined
+        create.length + replace.length + metadata.length + remove.length + merge.length === 0 &&
+        plan.exports === undefined
     )
 }
 

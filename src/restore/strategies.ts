@@ -16,7 +16,8 @@ export interface StrategyTasks {
     changes: FileAction[]
 }
 
-export type PlanStrategy = (row: SurveyRow) => StrategyTasks
+/** `backup` is what people call it. */
+export type PlanStrategy = (row: SurveyRow, backup: string) => StrategyTasks
 
 export class Strategies {
     readonly #plans = new Map<Strategy, PlanStrategy>()
@@ -32,9 +33,9 @@ export class Strategies {
         return [...this.#plans.keys(), 'export']
     }
 
-    tasksOf(row: SurveyRow): StrategyTasks {
+    tasksOf(row: SurveyRow, backup: string): StrategyTasks {
         const plan = row.action === 'skip' ? undefined : this.#plans.get(row.action)
-        return plan?.(row) ?? { tasks: [], staged: [], changes: [] }
+        return plan?.(row, backup) ?? { tasks: [], staged: [], changes: [] }
     }
 }
 
@@ -51,8 +52,29 @@ const replace: PlanStrategy = row => ({
     changes: row.actions,
 })
 
+/** Current and saved are made one by the rule of that file; the task keeps what stood there itself. */
+const merge: PlanStrategy = (row, backup) => {
+    const saved = row.saved ?? []
+    const which = saved.includes('etc/fstab')
+        ? 'fstab'
+        : saved.includes('etc/resolv.conf')
+          ? 'resolv'
+          : 'accounts'
+    return {
+        tasks: [
+            {
+                kind: 'restore.merge',
+                title: `merge ${row.title}`,
+                params: { which, stage: 'stage', backup },
+            },
+        ],
+        staged: saved,
+        changes: [],
+    }
+}
+
 /** One line a strategy. `export` is none of them: all exports of a restore are one task. */
-export const strategies = new Strategies().register('replace', replace)
+export const strategies = new Strategies().register('replace', replace).register('merge', merge)
 
 export const availableStrategies: readonly Strategy[] = strategies.available
 
@@ -73,14 +95,21 @@ export interface RestoreTasks {
     /** Directory of the exports. */
     exports?: string
     needs: Needs
+    /** What people call the backup; default: the path of the archive. */
+    backup?: string
+    /** Archive paths of tables that name directories which may be made: storages, datastores. */
+    directories?: readonly string[]
+    /** What `restore.check` looks at when all is done. */
+    check?: { [key: string]: Json }
 }
 
 /** All tasks of a restore in their order: `docs/design.md` section 5. */
 export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies): PlannedTask[] {
     const { archive, rows, units, startOrder, exports, needs } = restore
     const identity = restore.identity === undefined ? {} : { identity: restore.identity }
-    const applied = rows.filter(({ actions }) => actions.length > 0).map(row => registry.tasksOf(row))
-    const staged = [...new Set(applied.flatMap(one => one.staged))]
+    const { backup = archive, directories = [], check } = restore
+    const applied = rows.filter(({ actions }) => actions.length > 0).map(row => registry.tasksOf(row, backup))
+    const staged = [...new Set([...applied.flatMap(one => one.staged), ...directories])]
     const changes = applied.flatMap(one => one.changes)
     const tasks: PlannedTask[] = []
     const add = (id: string, kind: string, title: string, params: unknown, more: Partial<PlannedTask> = {}) =>
@@ -101,6 +130,10 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
         const { kind, title, params, ...more } = task
         add(`apply-${index + 1}`, kind, title, params, more)
     }
+    if (directories.length > 0)
+        add('directories', 'restore.directories', 'make the directories of storages where it is safe', {
+            stage: 'stage',
+        })
     const exported = rows.filter(row => row.action === 'export' && row.exported.length > 0)
     if (exports !== undefined && exported.length > 0) {
         const titles = [...new Set(exported.map(({ title }) => title))]
@@ -113,6 +146,11 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
         })
     }
     if (stops) add('start', 'services.start', 'start services', { stop: 'stop', reload })
+    if (check !== undefined && staged.length > 0)
+        add('check', 'restore.check', 'look whether the host is well', {
+            ...check,
+            ...(stops ? { start: 'start' } : {}),
+        })
     if (staged.length > 0) add('unstage', 'restore.unstage', 'remove what was unpacked', {})
     return tasks
 }

@@ -4,8 +4,8 @@ import type { BarePlan } from './plan.ts'
 /** Each a sentence; they stand in the end event and in `history`. */
 export function nextSteps(plan: BarePlan, live: boolean): string[] {
     const steps: string[] = []
-    const { create, replace, metadata, remove } = plan.files
-    const changed = [...create, ...replace, ...metadata, ...remove]
+    const { create, replace, metadata, remove, merge } = plan.files
+    const changed = [...create, ...replace, ...metadata, ...remove, ...merge]
     const touches = (...roots: string[]) => changed.some(path => roots.some(root => path.startsWith(root)))
     const why = new Set(
         plan.categories

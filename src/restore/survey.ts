@@ -19,6 +19,7 @@ import { showPath, toByteString, Tree } from '../host/tree.ts'
 import { type Circumstances, decider } from './decide.ts'
 import { Hazards, mayRunCommands } from './hazards.ts'
 import { openSaved } from './open.ts'
+import { poolsOf } from './zfs.ts'
 import type { CategoryPlan, FileAction } from './types.ts'
 
 export interface SurveyParams {
@@ -42,6 +43,8 @@ export interface SurveyRow extends CategoryPlan {
     actions: FileAction[]
     /** Archive paths (byte strings) of what is exported. */
     exported: ByteString[]
+    /** Archive paths of all that is merged, alike or not. */
+    saved?: ByteString[]
 }
 
 export interface Survey {
@@ -49,6 +52,10 @@ export interface Survey {
     unchanged: number
     commands: string[]
     warnings: string[]
+    /** Pools that the backup knows, when its ZFS or its storages are restored. */
+    pools: string[]
+    /** Archive paths of the tables whose directories are made where that is safe. */
+    directories: ByteString[]
     /** Bytes and entries that will be unpacked, kept for the undo, and exported. */
     sizes: { staged: number; kept: number; exported: number; entries: number }
 }
@@ -110,6 +117,7 @@ class Surveyor {
                 row.entries++
                 row.bytes += entry.size
                 if (action === 'skip') continue
+                row.saved?.push(entry.path)
                 if (action === 'export') this.#export(row, entry)
                 else if (this.#compare(row, entry) === 'unknown') unknown.push({ entry, row })
             }
@@ -122,6 +130,15 @@ class Surveyor {
             unchanged: this.#unchanged,
             commands,
             warnings: this.#warnings(),
+            pools: await this.#readPools(),
+            directories: tablesOfDirectories
+                .filter(({ id, path, product }) => {
+                    const { kind } = circumstances.host.product
+                    return (
+                        chosen.includes(id) && this.#byPath.has(path) && (kind === product || kind === 'both')
+                    )
+                })
+                .map(({ path }) => path),
             sizes: this.#sizes,
         }
     }
@@ -141,6 +158,7 @@ class Surveyor {
             bytes: 0,
             actions: [],
             exported: [],
+            ...(action === 'merge' ? { saved: [] } : {}),
         }
         this.#rows.set(key, row)
         return row
@@ -328,6 +346,24 @@ class Surveyor {
         }
     }
 
+    async #readPools(): Promise<string[]> {
+        if (!this.#params.chosen.some(id => id === 'zfs' || id === 'storage_pve')) return []
+        const texts = new Map<ByteString, string>()
+        const wanted = ['etc/pve/storage.cfg', zpoolList].flatMap(path => this.#byPath.get(path) ?? [])
+        await this.#archive.visit(
+            wanted.filter(({ type, size }) => type === 'file' && size <= readForCommands),
+            entry => {
+                const pieces: Buffer[] = []
+                return {
+                    entry() {},
+                    data: piece => void pieces.push(Buffer.from(piece)),
+                    end: () => void texts.set(entry.path, Buffer.concat(pieces).toString('utf8')),
+                }
+            },
+        )
+        return poolsOf(texts.get('etc/pve/storage.cfg'), texts.get(zpoolList))
+    }
+
     async #readCommands(): Promise<string[]> {
         const hazards = new Hazards()
         const wanted = this.#wouldRun.filter(
@@ -350,6 +386,13 @@ class Surveyor {
         return more > 0 ? [...shown, `and ${more} entries more are not restored`] : shown
     }
 }
+
+const tablesOfDirectories = [
+    { id: 'storage_pve', path: 'etc/pve/storage.cfg', product: 'pve' },
+    { id: 'datastore_pbs', path: 'etc/proxmox-backup/datastore.cfg', product: 'pbs' },
+] as const
+
+const zpoolList = 'var/lib/proxsave/captured/zfs/zpool-list.txt'
 
 const ofKernel = ['proc', 'sys', 'dev', 'run']
 const ofProxsave = ['var/lib/proxsave', 'etc/proxsave/identity.txt', 'etc/proxsave/identity.age']

@@ -59,7 +59,15 @@ export interface RestorePlan {
     cluster?: ClusterMode
     exact: boolean
     categories: CategoryPlan[]
-    files: { create: string[]; replace: string[]; metadata: string[]; remove: string[]; unchanged: number }
+    files: {
+        create: string[]
+        replace: string[]
+        metadata: string[]
+        remove: string[]
+        /** Made one of what the host and the backup have, by the rule of the file. */
+        merge: string[]
+        unchanged: number
+    }
     /** Directory of the exports, when there are any. */
     exports?: { directory: string; categories: string[] }
     /** Units that are stopped before and started after, in the order of stopping. */

@@ -75,7 +75,7 @@ function describe(event: ChangeEvent, titles: Map<string, string>): string | und
         case 'log':
             return `${event.level === 'warning' ? 'warning: ' : ''}${event.text}`
         case 'question':
-            return `asked ${event.id}: ${event.text}`
+            return `asked ${event.id}: ${event.text.replaceAll('\n', ' ')}`
         case 'answer':
             return `answered ${event.id}: ${event.value} (${event.by})`
         case 'recovery':
