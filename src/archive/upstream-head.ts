@@ -8,6 +8,7 @@ import {
     timeOfName,
     type UpstreamManifest,
 } from '../format/upstream-manifest.ts'
+import type { Manifest } from '../format/manifest.ts'
 import { type ReadEntry, TarParser } from '../format/tar-read.ts'
 import { readSmallFile } from '../host/atomic.ts'
 import { DataFile } from '../host/data-file.ts'
@@ -93,6 +94,34 @@ export async function readBundleHead(source: Readable, name: string, path = name
     const members = await readBundle(source)
     const encrypted = members.data.name.endsWith('.age')
     return makeHead(members, { path, name, size: source.size, bundle: true, encrypted })
+}
+
+/**
+ * What `show` and `verify` print, in the shape of a manifest of ours. Its `format` is `upstream`; what only reading all
+ * of the archive would tell is empty.
+ */
+export function describeUpstream({ summary, manifest, data, digests, file }: UpstreamHead): Manifest {
+    const described: Omit<Manifest, 'format'> & { format: string } = {
+        format: 'upstream',
+        id: file.name,
+        created: summary.created,
+        sequence: 0,
+        host: { id: '', name: summary.host.name, fqdn: summary.host.fqdn },
+        product: summary.product,
+        cluster: summary.cluster,
+        tool: `Go ProxSave${manifest?.tool === undefined ? '' : ` ${manifest.tool}`}`,
+        reason: 'upstream',
+        encryption: { kind: summary.encrypted ? 'age' : 'none', recipients: [] },
+        data: {
+            member: data.name,
+            size: data.size,
+            sha256: digests.manifest ?? digests.file ?? '',
+            blocksSha256: '',
+        },
+        plain: { size: 0, entries: 0 },
+        categories: [],
+    }
+    return described as Manifest
 }
 
 const ageMagic = 'age-encryption.org/v1\n'

@@ -1,6 +1,7 @@
 /** The operation `archive.decrypt`: the same archive with its data in the plain, signed by this host. */
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import type { ArchiveFile } from '../archive/reader.ts'
+import { isUpstream } from '../archive/upstream-head.ts'
 import { blockLines } from '../archive/writer.ts'
 import { BLOCK, dataMemberName, envelopeOf, memberHeader, memberNames, roundUp } from '../archive/bundle.ts'
 import { Fault } from '../core/errors.ts'
@@ -30,6 +31,7 @@ export interface DecryptParams {
 }
 
 export async function archiveDecrypt(params: DecryptParams, io: OperationIo): Promise<Json> {
+    if (isUpstream(params.path)) return (await import('./upstream.ts')).decryptUpstream(params, io)
     const opened = await unlock(params.path, params.identities)
     try {
         if (opened.archive.head.manifest.encryption.kind === 'none')

@@ -17,7 +17,8 @@ import { HoleDigest } from './digest.ts'
 import { selector } from './files.ts'
 import type { OperationIo } from './operation.ts'
 import { isSecretPath, maskLine } from './secrets.ts'
-import { type Identity, type OpenedArchive, unlock } from './unlock.ts'
+import { type Contents, openContents } from './contents.ts'
+import type { Identity } from './unlock.ts'
 
 export interface DiffParams {
     left: { path: string; identities?: Identity }
@@ -56,9 +57,11 @@ interface Difference {
 const shownBytes = 256 * 1024
 
 export async function archiveDiff(params: DiffParams, io: OperationIo): Promise<Json> {
-    const left = await unlock(params.left.path, params.left.identities)
+    const left = await openContents(params.left.path, params.left.identities, io, true)
     const right =
-        'path' in params.right ? await unlock(params.right.path, params.right.identities) : undefined
+        'path' in params.right
+            ? await openContents(params.right.path, params.right.identities, io, true)
+            : undefined
     const tree = 'root' in params.right ? new Tree(params.right.root, { trusted: ['etc/pve'] }) : undefined
     try {
         const wanted = anySelector(params.categories)
@@ -91,7 +94,7 @@ function anySelector(ids: string[] | undefined): (entry: IndexEntry) => boolean 
     return entry => selectors.some(select => select(entry))
 }
 
-function archiveSides(opened: OpenedArchive, wanted: (entry: IndexEntry) => boolean): Map<ByteString, Side> {
+function archiveSides(opened: Contents, wanted: (entry: IndexEntry) => boolean): Map<ByteString, Side> {
     const sides = new Map<ByteString, Side>()
     for (const entry of opened.reader.index(true).entries) {
         // What commands printed is of its moment.
@@ -118,7 +121,7 @@ function archiveSides(opened: OpenedArchive, wanted: (entry: IndexEntry) => bool
 
 function liveSides(
     tree: Tree,
-    left: OpenedArchive,
+    left: Contents,
     live: LiveParams,
     wanted: (entry: IndexEntry) => boolean,
     io: OperationIo,
@@ -268,7 +271,7 @@ function sameContent(a: Side, b: Side): boolean {
 /** Adds unified diffs for small text files; secrets are masked, files of secrets are not shown at all. */
 async function addTexts(
     differences: Difference[],
-    sides: { left: OpenedArchive; right?: OpenedArchive; tree?: Tree; io: OperationIo },
+    sides: { left: Contents; right?: Contents; tree?: Tree; io: OperationIo },
 ): Promise<void> {
     const shown = differences.filter(
         ({ change, what, path }) => change === 'changed' && what?.includes('content') && !isSecretPath(path),
@@ -301,7 +304,7 @@ function asText(bytes: Uint8Array): string | undefined {
     }
 }
 
-async function textsOf(opened: OpenedArchive, paths: Set<ByteString>): Promise<Map<ByteString, string>> {
+async function textsOf(opened: Contents, paths: Set<ByteString>): Promise<Map<ByteString, string>> {
     const texts = new Map<ByteString, string>()
     const wanted = opened.reader
         .index()

@@ -2,14 +2,15 @@
 import { Fault } from '../core/errors.ts'
 import type { Json } from '../engine/change.ts'
 import type { IndexEntry } from '../format/index.ts'
-import type { ReadEntry, TarVisitor } from '../format/tar-read.ts'
+import type { ReadEntry } from '../format/tar-read.ts'
 import type { ByteString } from '../format/tar-write.ts'
 import { showPath, toByteString } from '../host/tree.ts'
 import { Unpacker } from '../host/unpack.ts'
 import { ContentDigest } from './digest.ts'
 import { selector } from './files.ts'
 import type { OperationIo } from './operation.ts'
-import { type Identity, unlock } from './unlock.ts'
+import { type Contents, openContents } from './contents.ts'
+import type { Identity } from './unlock.ts'
 
 export interface ExtractParams {
     path: string
@@ -22,7 +23,7 @@ export interface ExtractParams {
 }
 
 export async function archiveExtract(params: ExtractParams, io: OperationIo): Promise<Json> {
-    const opened = await unlock(params.path, params.identities)
+    const opened = await openContents(params.path, params.identities, io)
     try {
         const { entries } = opened.reader.index(true)
         const live = entries.filter(entry => entry.superseded !== true)
@@ -31,7 +32,7 @@ export async function archiveExtract(params: ExtractParams, io: OperationIo): Pr
         const parents = parentsOf(chosen, live)
         const unpacker = new Unpacker(params.output)
         try {
-            return await unpack(chosen, parents, live, unpacker, opened.reader, io)
+            return await unpack(chosen, parents, live, unpacker, opened, io)
         } catch (error) {
             unpacker.abandon()
             throw error
@@ -79,7 +80,7 @@ async function unpack(
     parents: IndexEntry[],
     all: IndexEntry[],
     unpacker: Unpacker,
-    reader: { visit(wanted: IndexEntry[], visitor: (entry: IndexEntry) => TarVisitor): Promise<void> },
+    { reader, digests }: Contents,
     io: OperationIo,
 ): Promise<Json> {
     const byPath = new Map(all.map(entry => [entry.path, entry]))
@@ -108,19 +109,20 @@ async function unpack(
         const [first, ...others] = places.get(entry)!
         for (const path of others) links.push({ path, target: first! })
         if (io.signal?.aborted) throw new Fault('refused', 'cannot finish the extraction: it was stopped')
-        const digest = new ContentDigest(entry)
+        // The whole of a foreign archive was compared with its digest; single entries have none.
+        const digest = digests ? new ContentDigest(entry) : undefined
         return {
             entry(read: ReadEntry) {
                 unpacker.begin(read, first)
-                digest.begin(read)
+                digest?.begin(read)
             },
             data(piece) {
-                digest.update(piece)
+                digest?.update(piece)
                 unpacker.data(piece)
                 bytes += piece.length
             },
             end() {
-                digest.check()
+                digest?.check()
                 unpacker.end()
                 if (!silent.has(entry)) done += 1 + others.length
                 io.progress({ done: bytes, total, unit: 'bytes', text: 'unpacking' })

@@ -6,13 +6,14 @@ import type { Json } from '../engine/change.ts'
 import type { IndexEntry } from '../format/index.ts'
 import { showPath } from '../host/tree.ts'
 import type { OperationIo } from './operation.ts'
-import { type Identity, unlock } from './unlock.ts'
+import { openContents } from './contents.ts'
+import type { Identity } from './unlock.ts'
 
 export async function archiveFiles(
     params: { path: string; identities?: Identity; category?: string },
     io: OperationIo,
 ): Promise<Json> {
-    const opened = await unlock(params.path, params.identities)
+    const opened = await openContents(params.path, params.identities, io)
     try {
         const wanted = selector(params.category)
         let entries = 0

@@ -1,5 +1,6 @@
 /** The operation `archive.verify`: who signed it, whether its stored bytes are whole, and with a key every entry. */
 import { ArchiveFile, type ArchiveReader, agrees } from '../archive/reader.ts'
+import { describeUpstream, isUpstream } from '../archive/upstream-head.ts'
 import { categories } from '../catalog/index.ts'
 import { PathTrie } from '../catalog/match.ts'
 import { Fault } from '../core/errors.ts'
@@ -8,7 +9,7 @@ import type { Json } from '../engine/change.ts'
 import { checks } from '../format/check/index.ts'
 import type { IndexEntry } from '../format/index.ts'
 import type { Manifest } from '../format/manifest.ts'
-import { type ReadEntry, TarParser } from '../format/tar-read.ts'
+import { type ReadEntry, TarParser, type TarVisitor } from '../format/tar-read.ts'
 import { DataFile, discardFile, makePrivateDirectory } from '../host/data-file.ts'
 import { checkDatabase } from '../host/sqlite.ts'
 import { showPath } from '../host/tree.ts'
@@ -36,6 +37,7 @@ export interface VerifyResult {
 }
 
 export async function archiveVerify(params: VerifyParams, io: OperationIo): Promise<Json> {
+    if (isUpstream(params.path)) return (await verifyForeign(params, io)) as unknown as Json
     const archive = await ArchiveFile.open(params.path)
     try {
         const signature = signatureOf(archive, params.trust)
@@ -60,6 +62,37 @@ export async function archiveVerify(params: VerifyParams, io: OperationIo): Prom
         return result as unknown as Json
     } finally {
         archive.close()
+    }
+}
+
+/** An archive of the Go tool: nobody signed it, and one digest speaks of all of it. */
+async function verifyForeign(params: VerifyParams, io: OperationIo): Promise<VerifyResult> {
+    const { verifyUpstream } = await import('./upstream.ts')
+    const figures = { entries: 0, bytes: 0, parsed: 0 }
+    const problems: string[] = []
+    const validators = validatorTrie()
+    let current: CheckedEntry | undefined
+    const look = (entry: IndexEntry): TarVisitor => ({
+        entry(read) {
+            current = new CheckedEntry(entry, read, validators, params, problems, figures, false)
+        },
+        data: piece => current?.data(piece),
+        end() {
+            current?.end()
+            current = undefined
+        },
+    })
+    try {
+        const head = await verifyUpstream({ ...params, look }, io)
+        return {
+            manifest: describeUpstream(head),
+            signature: { state: 'unsigned' },
+            blocks: { checked: 1 },
+            ...(params.deep ? { deep: figures } : {}),
+            problems,
+        }
+    } finally {
+        current?.abandon()
     }
 }
 
@@ -138,7 +171,8 @@ function validatorTrie(): PathTrie<ValidatorKind> {
 /** One entry on its way through the check: hashed, and kept where a parser wants it. */
 class CheckedEntry {
     readonly #entry: IndexEntry
-    readonly #digest: ContentDigest
+    /** The entries of a foreign archive have none. */
+    readonly #digest: ContentDigest | undefined
     readonly #kind: ValidatorKind | undefined
     readonly #problems: string[]
     readonly #figures: { entries: number; bytes: number; parsed: number }
@@ -153,12 +187,13 @@ class CheckedEntry {
         params: VerifyParams,
         problems: string[],
         figures: { entries: number; bytes: number; parsed: number },
+        hashed = true,
     ) {
         this.#entry = entry
         this.#problems = problems
         this.#figures = figures
-        this.#digest = new ContentDigest(entry)
-        this.#digest.begin(read)
+        this.#digest = hashed ? new ContentDigest(entry) : undefined
+        this.#digest?.begin(read)
         const wanted = entry.type === 'file' && entry.superseded !== true && read.sparse === undefined
         const kind = wanted ? validators.find(`/${entry.path}`)?.owner : undefined
         if (kind === 'config-db') {
@@ -172,7 +207,7 @@ class CheckedEntry {
     }
 
     data(piece: Uint8Array): void {
-        this.#digest.update(piece)
+        this.#digest?.update(piece)
         if (this.#copy !== undefined) {
             this.#copy.writeAt(piece, this.#copied)
             this.#copied += piece.length
@@ -180,7 +215,7 @@ class CheckedEntry {
     }
 
     end(): void {
-        this.#digest.check()
+        this.#digest?.check()
         this.#figures.entries++
         this.#figures.bytes += this.#entry.size
         if (this.#kind === undefined) return

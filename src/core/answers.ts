@@ -190,6 +190,7 @@ export const SetupAnswer = Type.Object({
     change: may(Type.String({ description: 'absent when there was nothing to do' })),
     /** What the change will do, or why there is nothing. */
     steps: Type.Array(Text),
+    notes: may(Type.Array(Text, { description: 'what else was found on this host' })),
 })
 export type SetupAnswer = Static<typeof SetupAnswer>
 

@@ -11,6 +11,7 @@ import {
 import { describeResult, planBackup, publishId } from '../backup/plan.ts'
 import { type PruneResult, planPrune, pruneChange } from '../backup/prune.ts'
 import type { Identity } from '../backup/unlock.ts'
+import { describeUpstream, isUpstream, readUpstreamHead } from '../archive/upstream-head.ts'
 import type { BackupInfo } from '../core/answers.ts'
 import { asFault, Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
@@ -28,6 +29,7 @@ import { loadRecipients } from '../keys/recipients.ts'
 import { loadSigningKey } from '../keys/signing-key.ts'
 import { jobNamed } from '../schedule/apply.ts'
 import type { Daemon } from './daemon.ts'
+import { listUpstream, upstreamInfo, upstreamPlaces, within } from './upstream.ts'
 
 export interface Listing {
     /** Newest first. */
@@ -59,11 +61,15 @@ export interface Located {
     manifest: Manifest
     /** Carries an identity that a passphrase opens. */
     hasIdentity: boolean
+    /** Made by the Go tool. */
+    upstream?: boolean
 }
 
 /** The archive that an id, the beginning of one, `latest` or an absolute path names. */
 export async function locate(daemon: Daemon, reference: string): Promise<Located> {
-    if (reference.startsWith('/')) return locateFile(daemon, reference)
+    if (reference.startsWith('/'))
+        return isUpstream(reference) ? locateUpstream(reference) : locateFile(daemon, reference)
+    if (isUpstream(reference)) return locateUpstream(await findUpstream(daemon, reference))
     const { backups, targets } = await listAll(daemon)
     const backup = findBackup(backups, reference)
     const found = targets
@@ -72,6 +78,33 @@ export async function locate(daemon: Daemon, reference: string): Promise<Located
     if (found?.manifest === undefined || backup.path === undefined)
         throw new Fault('damaged', `cannot use ${backup.name}: ${backup.problem ?? 'it cannot be read here'}`)
     return locateFile(daemon, backup.path, found)
+}
+
+/** An archive of the Go tool: its manifest in our shape, and whose passphrase works without an identity inside. */
+async function locateUpstream(path: string): Promise<Located> {
+    const manifest = describeUpstream(await readUpstreamHead(path))
+    const directory = path.slice(0, path.lastIndexOf('/')) || '/'
+    const file = { name: manifest.id, size: manifest.data.size, directory, path }
+    return { path, backup: upstreamInfo(manifest, file), manifest, hasIdentity: false, upstream: true }
+}
+
+/** By its file name, as a listing shows it. */
+async function findUpstream(daemon: Daemon, name: string): Promise<string> {
+    const { backups } = await listUpstream(upstreamDirectories(daemon))
+    const found = backups.find(backup => backup.name === name)?.path
+    if (found !== undefined) return found
+    throw new Fault('failed', `cannot find the backup ${name}: no directory that is known here has it`, {
+        hint: 'name it by its path',
+        facts: { missing: 'backup' },
+    })
+}
+
+/** Where archives of the Go tool are looked for: its own settings, and our local targets. */
+export function upstreamDirectories(daemon: Daemon): string[] {
+    const { root } = daemon.parts
+    const named = upstreamPlaces(root)?.directories.map(path => within(root, path)) ?? []
+    const local = [...daemon.targets().values()].filter(({ type }) => type === 'local')
+    return [...new Set([...named, ...local.map(({ place }) => place)])]
 }
 
 async function locateFile(daemon: Daemon, path: string, found?: FoundArchive): Promise<Located> {
@@ -114,6 +147,11 @@ export function identityFor(
     given: Identity | undefined,
 ): Identity | undefined {
     if (located.manifest.encryption.kind === 'none') return undefined
+    if (located.upstream === true) {
+        // Its passphrases are keys by themselves; a plain identity of this host may happen to be among its recipients.
+        const here = given === undefined ? loadIdentity(daemon.keys) : undefined
+        return here?.kind === 'plain' ? { texts: [here.text] } : given
+    }
     const protectedHere = () => {
         const bytes = loadProtectedIdentity(daemon.keys)
         return bytes === undefined ? undefined : Buffer.from(bytes).toString('base64')

@@ -12,6 +12,7 @@ import { checkCalendar } from '../schedule/calendar.ts'
 import { hostOf, listAll } from './backups.ts'
 import type { Daemon } from './daemon.ts'
 import { readJobs } from './status.ts'
+import { listUpstream, upstreamPlaces, within } from './upstream.ts'
 
 type Found = Omit<Check, 'id' | 'title'>
 type CheckKind = {
@@ -41,6 +42,7 @@ export const checks: readonly CheckKind[] = [
     { id: 'verify', title: 'last verification', run: checkVerified },
     { id: 'changes', title: 'changes', run: checkChanges },
     { id: 'clock', title: 'clock', run: checkClock },
+    { id: 'upstream', title: 'archives of the Go ProxSave', run: checkUpstreamPlaces },
     { id: 'tools', title: 'tools to open a backup by hand', run: checkTools },
 ]
 
@@ -129,6 +131,27 @@ function checkHost(daemon: Daemon): Found {
         `this machine looks like a copy of another one (${host.differs.join(', ')} changed): prune is refused`,
         `proxsavectl setup --adopt ${host.id} goes on with its archives, setup --adopt new begins anew`,
     )
+}
+
+/** Only where the Go tool was installed: what it left is still of use. */
+async function checkUpstreamPlaces(daemon: Daemon): Promise<Found[]> {
+    const { root } = daemon.parts
+    const places = upstreamPlaces(root)
+    if (places === undefined) return []
+    const { backups, problems } = await listUpstream(places.directories.map(path => within(root, path)))
+    const where = places.directories.join(', ') || 'no directory'
+    const remote = places.remote === undefined ? '' : `; its remote is ${places.remote}`
+    const found = ok(
+        `${count(backups.length, 'archive')} in ${where} (${places.file})${remote}: proxsavectl list --all-hosts`,
+    )
+    const broken = backups.filter(({ problem }) => problem !== undefined)
+    return [
+        found,
+        ...problems.map(({ message, hint }) => warning(message, hint ?? 'look at the directory')),
+        ...broken
+            .slice(0, 5)
+            .map(({ path, problem }) => warning(`${path}: ${problem}`, 'proxsavectl verify it')),
+    ]
 }
 
 async function checkTargets(daemon: Daemon): Promise<Found[]> {

@@ -1,9 +1,11 @@
 /** Opens the archive that a restore is from, and says whether it can be trusted and what it holds. */
 import { ArchiveFile } from '../archive/reader.ts'
-import { OwnArchive, summaryOf } from '../archive/own.ts'
+import { openSaved as openAny } from '../archive/open.ts'
+import { summaryOf } from '../archive/own.ts'
 import type { SavedArchive, SavedSummary } from '../archive/saved.ts'
 import { type SignatureState, signatureOf, type Trust } from '../archive/trust.ts'
 import type { Identity } from '../archive/unlock.ts'
+import { isUpstream, readUpstreamHead } from '../archive/upstream-head.ts'
 import { categories } from '../catalog/index.ts'
 import { memberOf } from '../catalog/match.ts'
 import { Fault } from '../core/errors.ts'
@@ -30,7 +32,7 @@ export interface Examined {
 
 /** Opens either kind of archive. Throws `damaged` with the fact `locked` when the key does not fit. */
 export async function openSaved(path: string, identity: Identity | undefined): Promise<SavedArchive> {
-    return OwnArchive.open(path, identity)
+    return openAny(path, identity)
 }
 
 /**
@@ -71,6 +73,15 @@ async function trusted(
     check: boolean,
     io: OperationIo,
 ): Promise<{ summary: SavedSummary; signature: SignatureState }> {
+    if (isUpstream(path)) {
+        const progress = (done: number, total: number) =>
+            io.progress({ done, total, unit: 'bytes', text: 'checking the stored bytes' })
+        const { checkUpstream } = await import('../archive/upstream.ts')
+        const head = check
+            ? await checkUpstream(path, { progress, signal: io.signal })
+            : await readUpstreamHead(path)
+        return { summary: head.summary, signature: { state: 'unsigned' } }
+    }
     const file = await ArchiveFile.open(path)
     try {
         const signature = signatureOf(file, trust)

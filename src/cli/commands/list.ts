@@ -3,19 +3,26 @@ import type { BackupInfo, BackupList } from '../../client/types.ts'
 import { showSize } from '../../core/units.ts'
 import type { Command } from '../command.ts'
 import { safe, showTime } from '../output.ts'
+import { absolute } from '../paths.ts'
 
 export const command: Command = {
     summary: 'list the backups',
+    about: 'With a directory: the archives of the Go ProxSave that lie in it.',
+    arguments: [{ usage: '[directory]', about: 'a directory of archives of the Go ProxSave' }],
     options: [
         { flags: '--target <name>', about: 'only on this target' },
-        { flags: '--all-hosts', about: 'those of other hosts too' },
+        { flags: '--all-hosts', about: 'those of other hosts and of the Go ProxSave too' },
     ],
     statuses: [0, 1],
     example: 'proxsavectl list --json | jq -r ".backups[0].id"',
-    async run(cli, _args, options) {
-        const all = options.allHosts === true
+    async run(cli, [directory], options) {
+        const all = options.allHosts === true || directory !== undefined
         const list = await cli.client.call<BackupList>('GET', '/v1/backups', {
-            query: { target: options.target as string | undefined, all: all || undefined },
+            query: {
+                target: options.target as string | undefined,
+                all: all || undefined,
+                directory: directory === undefined ? undefined : absolute(cli, String(directory)),
+            },
         })
         if (cli.json) {
             cli.output.document(list)
@@ -42,7 +49,7 @@ export const command: Command = {
             showTime(backup.created),
             showSize(backup.size),
             ...(all ? [safe(backup.host) || '-'] : []),
-            ...(several ? [backup.target] : []),
+            ...(several ? [safe(backup.target)] : []),
             flags(backup),
             safe(backup.problem === undefined ? (backup.note ?? '') : `${backup.name}: ${backup.problem}`),
         ])

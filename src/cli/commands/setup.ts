@@ -3,6 +3,7 @@ import type { Keys, SetupAnswer } from '../../client/types.ts'
 import { Fault } from '../../core/errors.ts'
 import type { Cli, Command } from '../command.ts'
 import { finishChange } from '../finish.ts'
+import { safe } from '../output.ts'
 import { askChoice, askPassphrase, askText, canAsk } from '../prompt.ts'
 import { printSheet } from '../sheet.ts'
 
@@ -40,13 +41,17 @@ export const command: Command = {
             : adopt !== undefined
               ? { keys: false, configure: false, adopt }
               : await interview(cli)
-        const { change, steps } = await cli.client.call<SetupAnswer>('POST', '/v1/setup', { body: order })
+        const { change, steps, notes } = await cli.client.call<SetupAnswer>('POST', '/v1/setup', {
+            body: order,
+        })
         const end = change === undefined ? undefined : await finishChange(cli, change)
         if (cli.json) {
-            cli.output.document({ changed: change !== undefined, change, steps, result: end?.result ?? 'ok' })
+            const result = end?.result ?? 'ok'
+            cli.output.document({ changed: change !== undefined, change, steps, notes, result })
             return 0
         }
         for (const step of steps) cli.output.line(change === undefined ? step : `done: ${step}`)
+        for (const note of notes ?? []) cli.output.note(safe(note))
         if (steps.some(step => step.includes('identity'))) {
             cli.output.line()
             await printSheet(cli, undefined)

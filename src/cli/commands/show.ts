@@ -15,6 +15,8 @@ interface Missing {
 
 /** The parts of the manifest that are printed; the daemon has checked its shape. */
 interface Manifest {
+    /** `upstream` for archives of the Go tool. */
+    format: string
     product: Record<string, string>
     cluster: string
     tool: string
@@ -67,8 +69,12 @@ async function showDetail(cli: Cli, detail: BackupDetail, category: string | und
     const row = (name: string, text: string) => line(`${colour('bold', name.padEnd(11))} ${safe(text)}`)
     row('id', backup.id)
     row('file', backup.path ?? `${backup.target}: ${backup.name}`)
-    row('created', `${showTime(backup.created)} (number ${backup.sequence})`)
-    row('host', `${backup.host} (id ${backup.hostId}${backup.own ? ', this host' : ''})`)
+    const foreign = manifest.format === 'upstream'
+    row('created', `${showTime(backup.created)}${foreign ? '' : ` (number ${backup.sequence})`}`)
+    row(
+        'host',
+        foreign ? backup.host : `${backup.host} (id ${backup.hostId}${backup.own ? ', this host' : ''})`,
+    )
     const versions = Object.entries(manifest.product)
         .filter(([name]) => name !== 'kind')
         .map(([name, version]) => `${name} ${version}`)
@@ -78,13 +84,19 @@ async function showDetail(cli: Cli, detail: BackupDetail, category: string | und
     )
     row(
         'made by',
-        `${manifest.tool}, ${backup.reason}${backup.job === undefined ? '' : `, job ${backup.job}`}`,
+        foreign
+            ? manifest.tool
+            : `${manifest.tool}, ${backup.reason}${backup.job === undefined ? '' : `, job ${backup.job}`}`,
     )
     if (backup.note !== undefined) row('note', backup.note)
     if (backup.pinned) row('pinned', 'yes: prune keeps it')
     row('encryption', manifest.encryption.kind)
     for (const recipient of manifest.encryption.recipients) row('', `for ${recipient}`)
     row('signature', backup.signed ? 'present; verify tells whose' : 'none')
+    if (foreign) {
+        row('size', `${showSize(backup.size)}; show --files tells what is inside`)
+        return
+    }
     row(
         'size',
         `${showSize(backup.size)} for ${showSize(manifest.plain.size)} in ${count(manifest.plain.entries, 'entry', 'entries')}`,

@@ -9,7 +9,7 @@ import { backupReference } from '../paths.ts'
 import { runArchive } from '../archive.ts'
 
 export interface VerifyResult {
-    manifest: { id: string; host: { name: string } }
+    manifest: { format?: string; id: string; host: { name: string } }
     signature: { state: 'own' | 'trusted' | 'foreign' | 'unsigned'; fingerprint?: string; principal?: string }
     blocks: { checked: number }
     deep?: { entries: number; bytes: number; parsed: number }
@@ -114,6 +114,8 @@ function report(cli: Cli, { manifest, signature, blocks, deep, problems }: Verif
         )
     if (!good)
         line(
-            '  hint: trust its maker by a line in /etc/proxsave/allowed_signers, or take over its host: setup --adopt',
+            manifest.format === 'upstream'
+                ? '  hint: the Go ProxSave signs nothing: who could write the backup could also write its checksum'
+                : '  hint: trust its maker by a line in /etc/proxsave/allowed_signers, or take over its host: setup --adopt',
         )
 }

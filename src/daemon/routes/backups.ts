@@ -2,14 +2,25 @@
 import { Type } from '@sinclair/typebox'
 import { BackupDetail, BackupList, StartedChange } from '../../core/answers.ts'
 import { asFault, Fault } from '../../core/errors.ts'
-import { listAll, locate, ownOnly, startBackup } from '../backups.ts'
+import { newestFirst } from '../../backup/list.ts'
+import { listAll, locate, ownOnly, startBackup, upstreamDirectories } from '../backups.ts'
 import type { Daemon } from '../daemon.ts'
 import { route } from '../route.ts'
+import { listUpstream } from '../upstream.ts'
 
 const Query = Type.Object(
     {
         target: Type.Optional(Type.String({ maxLength: 64 })),
-        all: Type.Optional(Type.Boolean({ description: 'those of other hosts too' })),
+        all: Type.Optional(
+            Type.Boolean({ description: 'those of other hosts too, and those of the Go ProxSave' }),
+        ),
+        directory: Type.Optional(
+            Type.String({
+                pattern: '^/[^\\u0000]*$',
+                maxLength: 4096,
+                description: 'instead: the archives of the Go ProxSave in this directory',
+            }),
+        ),
     },
     { additionalProperties: false },
 )
@@ -34,7 +45,12 @@ export const backupRoutes = [
         access: 'root',
         query: Query,
         answer: BackupList,
-        async handle({ query: { target, all } }, daemon) {
+        async handle({ query: { target, all, directory } }, daemon) {
+            if (directory !== undefined) {
+                const { backups, problems } = await listUpstream([directory.replace(/(?<=.)\/+$/, '')])
+                if (problems[0] !== undefined) throw new Fault('failed', problems[0].message)
+                return { backups: backups.sort(newestFirst) }
+            }
             const { backups, targets } = await listAll(daemon, target)
             const silent = targets.filter(listed => listed.problem !== undefined)
             if (target !== undefined && silent[0] !== undefined) throw silent[0].problem
@@ -43,6 +59,15 @@ export const backupRoutes = [
                 message: problem!.message,
                 hint: problem!.hint,
             }))
+            if (all === true && target === undefined) {
+                const foreign = await listUpstream(upstreamDirectories(daemon))
+                backups.push(...foreign.backups)
+                backups.sort(newestFirst)
+                const listed = new Set([...daemon.targets().values()].map(({ place }) => place))
+                // A target that cannot be listed has said so already.
+                for (const problem of foreign.problems)
+                    if (!listed.has(problem.target)) problems.push({ hint: undefined, ...problem })
+            }
             return {
                 backups: all === true ? backups : ownOnly(backups),
                 ...(problems.length > 0 ? { problems } : {}),

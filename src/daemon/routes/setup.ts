@@ -4,6 +4,7 @@ import { SetupAnswer } from '../../core/answers.ts'
 import { route } from '../route.ts'
 import { planSetup } from '../setup.ts'
 import { startChange, untilIdle } from '../backups.ts'
+import { upstreamPlaces } from '../upstream.ts'
 
 const Order = Type.Object(
     {
@@ -31,8 +32,21 @@ export const setupRoutes = [
         async handle({ body, by, signal }, daemon) {
             await untilIdle(daemon, false, signal)
             const { plan, steps } = await planSetup(daemon, body, by)
-            if (plan === undefined) return { steps }
-            return { steps, ...(await startChange(daemon, signal, () => plan)) }
+            const notes = upstreamNotes(daemon.parts.root)
+            if (plan === undefined) return { steps, ...notes }
+            return { steps, ...notes, ...(await startChange(daemon, signal, () => plan)) }
         },
     }),
 ]
+
+/** What setup tells beside what it does: archives of the Go tool are of use, and nothing of its settings is taken over. */
+function upstreamNotes(root: string): { notes?: string[] } {
+    const places = upstreamPlaces(root)
+    if (places === undefined) return {}
+    const where = [...places.directories, ...(places.remote === undefined ? [] : [places.remote])].join(', ')
+    return {
+        notes: [
+            `the Go ProxSave was used here (${places.file}), its archives are in ${where || 'no known place'}: proxsavectl list --all-hosts shows those on disk`,
+        ],
+    }
+}
