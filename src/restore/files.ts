@@ -178,12 +178,14 @@ class Placing {
         for (const path of removals) {
             await next()
             sweep(this.#live, path, this.#context)
+            this.#noteWritten(path)
             this.#live.remove(path)
             this.#context.log(`removed /${showPath(path)}`)
         }
         for (const [path, type] of puts) {
             await next()
             sweep(this.#live, path, this.#context)
+            this.#noteWritten(path)
             if (type === 'directory') this.#putDirectory(path)
             else this.#put(path, type)
         }
@@ -191,6 +193,15 @@ class Placing {
         for (const [path] of directories) this.#live.dressDirectory(path, this.#metaOf(path))
         this.#setTimesAround()
         return [...removals, ...puts.keys()].map(path => this.#after(path))
+    }
+
+    /** A service may write while it stops; the undo knows what stood there when the snapshot was taken. */
+    #noteWritten(path: ByteString): void {
+        const before = this.#snapshot.before(path)
+        const live = before === undefined ? undefined : this.#live.look(path)
+        if (before === undefined || live === undefined || live.type === 'directory') return
+        if (live.inode === before.inode && live.mtimeNs !== before.mtimeNs)
+            this.#context.log(`/${showPath(path)} was written between the snapshot and now`)
     }
 
     /** A directory that another task of this change has put in place keeps the times it got there. */

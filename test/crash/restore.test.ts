@@ -12,8 +12,8 @@ const why = missing()
 if (why !== undefined) console.log(`skip: killing the shipped binary ${why}`)
 
 /** PROXSAVE_KILLS is how many; the seed makes a run again what it was. */
-const kills = Number(process.env.PROXSAVE_KILLS ?? 14)
-const failures = Number(process.env.PROXSAVE_FAILURES ?? 6)
+const kills = Number(process.env.PROXSAVE_KILLS ?? 9)
+const failures = Number(process.env.PROXSAVE_FAILURES ?? 4)
 const seed = Number(process.env.PROXSAVE_SEED ?? Math.floor(Math.random() * 1_000_000))
 const timeoutMs = (kills + failures) * 5_000 + 60_000
 
