@@ -124,7 +124,8 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
     if (changes.length > 0) add('snapshot', 'restore.snapshot', 'save what will change', { actions: changes })
     // Unit files that changed are read before anything is started again.
     const reload = changes.some(({ bytes }) => /^\/?(etc|usr\/lib|lib)\/systemd\/system(\/|$)/.test(bytes))
-    const stops = changes.length > 0 && units.length > 0
+    // Also without a unit to stop: the service manager has to read what it is to start at the next boot.
+    const stops = changes.length > 0 && (units.length > 0 || reload)
     if (stops) add('stop', 'services.stop', 'stop services', { units, startOrder, reload })
     for (const [index, task] of applied.flatMap(one => one.tasks).entries()) {
         const { kind, title, params, ...more } = task
