@@ -42,10 +42,17 @@ const suffixes = ['', '-wal', '-journal']
 
 /** Copies a file that is there without leaving an access time. */
 function copyUntouched(from: string, to: string): void {
-    const noAtime = process.getuid?.() === 0 ? libc.open.NOATIME : 0
+    const flags = libc.open.RDONLY | libc.open.NOFOLLOW
+    const open = (more: number) => libc.openAt(libc.AT_FDCWD, libc.cPath(from), flags | more)
     let fd: number
     try {
-        fd = libc.openAt(libc.AT_FDCWD, libc.cPath(from), libc.open.RDONLY | libc.open.NOFOLLOW | noAtime)
+        try {
+            fd = open(libc.open.NOATIME)
+        } catch (error) {
+            // Somebody else's file: reading it may leave an access time.
+            if (libc.codeOf(error) !== 'EPERM') throw error
+            fd = open(0)
+        }
     } catch (error) {
         if (libc.codeOf(error) === 'ENOENT' && !to.endsWith('.db')) return
         throw new Fault('failed', `cannot copy the database: ${libc.codeOf(error)}`, { cause: error })

@@ -46,7 +46,6 @@ export class Tree {
     readonly #mounts: Map<string, Mount>
     /** Mount points that are entered whatever their type: pmxcfs is FUSE, yet it is what is to be saved. */
     readonly #trusted: ReadonlySet<string>
-    readonly #noAtime: number
 
     constructor(
         root: string,
@@ -60,7 +59,6 @@ export class Tree {
         this.root = real === '/' ? '' : real
         this.#mounts = options.mounts ?? readMounts()
         this.#trusted = new Set(options.trusted ?? [])
-        this.#noAtime = process.getuid?.() === 0 ? libc.open.NOATIME : 0
     }
 
     close(): void {
@@ -85,10 +83,10 @@ export class Tree {
     #open(path: ByteString, flags: number): number {
         const name = toC(path)
         try {
-            return libc.openBeneath(this.#rootFd, name, flags | this.#noAtime)
+            return libc.openBeneath(this.#rootFd, name, flags | libc.open.NOATIME)
         } catch (error) {
             // Somebody else's file on a file system that maps owners: reading it may leave an access time.
-            if (this.#noAtime === 0 || libc.codeOf(error) !== 'EPERM') throw error
+            if (libc.codeOf(error) !== 'EPERM') throw error
             return libc.openBeneath(this.#rootFd, name, flags)
         }
     }
@@ -251,9 +249,9 @@ export class Tree {
         try {
             const flags = libc.open.DIRECTORY | libc.open.NOFOLLOW
             try {
-                fd = libc.openAt(parent, cName, flags | this.#noAtime)
+                fd = libc.openAt(parent, cName, flags | libc.open.NOATIME)
             } catch (error) {
-                if (this.#noAtime === 0 || libc.codeOf(error) !== 'EPERM') throw error
+                if (libc.codeOf(error) !== 'EPERM') throw error
                 fd = libc.openAt(parent, cName, flags)
             }
         } catch (error) {

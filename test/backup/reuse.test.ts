@@ -13,7 +13,7 @@ const later = () => Date.now() + 60_000
 
 beforeEach(() => {
     lab = new Lab()
-    lab.file('etc/passwd', 'root:x:0:0::/root:/bin/sh\n')
+    lab.file('etc/passwd', `root:x:${process.getuid?.()}:0::/root:/bin/sh\n`)
     for (let i = 0; i < 60; i++) lab.file(`tree/f${i}`, noise.subarray(i, 100 + i * 300))
     lab.file('tree/large', noise.subarray(0, 900_000))
     fs.symlinkSync('f1', join(lab.root, 'tree/link'))
@@ -82,7 +82,11 @@ describe('is picked up', () => {
         ],
         [
             'a name in passwd',
-            () => fs.writeFileSync(join(lab.root, 'etc/passwd'), 'toor:x:0:0::/root:/bin/sh\n'),
+            () =>
+                fs.writeFileSync(
+                    join(lab.root, 'etc/passwd'),
+                    `toor:x:${process.getuid?.()}:0::/root:/bin/sh\n`,
+                ),
         ],
         [
             'a file that became a directory',

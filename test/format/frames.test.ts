@@ -75,5 +75,5 @@ describe('is refused before it is decompressed', () => {
                 expect(error).toBeInstanceOf(Fault)
             }
         }
-    })
+    }, 600_000)
 })

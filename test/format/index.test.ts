@@ -222,5 +222,5 @@ describe('a wrong index is a fault', () => {
                 if (!(error instanceof Fault)) throw new Error(`round ${round}`, { cause: error })
             }
         }
-    })
+    }, 600_000)
 })

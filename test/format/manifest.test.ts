@@ -93,5 +93,5 @@ describe('damage', () => {
                 if (!(error instanceof Fault)) throw new Error(`round ${round}`, { cause: error })
             }
         }
-    })
+    }, 600_000)
 })
