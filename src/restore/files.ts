@@ -465,9 +465,11 @@ class PuttingBack {
     /** Names of one file are one file again: a name that still is it, or its kept inode, or the first that is like it. */
     #findGroups(stood: readonly ByteString[]): void {
         const alike = new Map<string, { tree: PlaceTree; path: ByteString; inode: string }>()
-        for (const path of stood) {
-            const before = this.#snapshot.before(path)!
-            if (before.nlink < 2 || before.type === 'directory' || this.#leave.has(path)) continue
+        const wanted = new Set(stood.map(path => this.#snapshot.before(path)!.inode))
+        // Other tasks have put their names back already, or will find those of this one.
+        for (const [path, before] of this.#snapshot.entries) {
+            if (before === undefined || before.nlink < 2 || before.type === 'directory') continue
+            if (!wanted.has(before.inode) || this.#leave.has(path)) continue
             if (this.#groups.has(before.inode)) continue
             const live = lookPast(this.#live, path)
             if (live === undefined || !isSame(live, before, () => this.#live.digest(path))) continue

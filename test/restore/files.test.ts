@@ -1,5 +1,6 @@
 /** A restore puts every kind of entry in place, and its undo puts every one of them back, to the last nanosecond. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { type PlaceCalls, placeCalls } from '../../src/host/place.ts'
 import { isRoot, run } from '../backup/lab.ts'
 import { differences, type Tree } from '../vm/tree.ts'
 import { RestoreBench, restoreOn, undoOn } from './bench.ts'
@@ -41,6 +42,24 @@ describe.if(isRoot)('restore.files', () => {
             expect(undone).toMatchObject({ result: 'ok' })
             expect(await describer.differences(before, bench.root)).toEqual([])
         }
+    }, 30_000)
+
+    test('undo from copies alone, where the state lies on another file system', async () => {
+        const crossing = {
+            ...placeCalls,
+            link(...[from, name, to, entry]: Parameters<PlaceCalls['link']>) {
+                if (/^\d+\0$/.test(Buffer.from(entry).toString('latin1')))
+                    throw Object.assign(new Error('link'), { code: 'EXDEV' })
+                placeCalls.link(from, name, to, entry)
+            },
+        }
+        const runner = bench.runner({ calls: crossing })
+        const end = await restoreOn(runner, bench.plan())
+        expect(end.result).toBe('ok')
+        expect((await undoOn(runner, end.change)).result).toBe('ok')
+        // A name outside of the plan had the same file; nothing says any more where it is.
+        const lines = await describer.differences(before, bench.root)
+        expect(lines.filter(line => !line.startsWith('"tree/outside-'))).toEqual([])
     }, 30_000)
 
     async function extracted(): Promise<Tree> {
