@@ -2,8 +2,10 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { copyFileSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { recipientOf } from '../../src/format/age.ts'
+import { passphraseIdentities } from '../../src/format/upstream-passphrase.ts'
 import { RunningDaemon } from '../daemon/running.ts'
-import { hostTree, type Made, Shelf } from '../fixtures/upstream.ts'
+import { have, hostTree, type Made, Shelf } from '../fixtures/upstream.ts'
 
 setDefaultTimeout(60_000)
 
@@ -96,4 +98,21 @@ test('restore plans without touching anything, and puts a deduplicated file back
     expect([done.status, done.err]).toEqual([0, expect.any(String)])
     expect(readFileSync(file, 'utf8')).toBe('the same\n')
     expect([lstatSync(file).isFile(), lstatSync(file).mode & 0o7777]).toEqual([true, 0o640])
+})
+
+test.skipIf(!have('age'))('restore opens one with the passphrase that its salts make a key of', async () => {
+    const salt = `proxsave/age-passphrase/v2:${'0a'.repeat(16)}`
+    const [identity] = await passphraseIdentities('Correct-Horse-9', salt)
+    const recipient = await recipientOf(identity!)
+    const { path } = shelf.make({ bundle: true, recipient, manifest: { passphrase_salt: salt } })
+    const plan = (passphrase: string) =>
+        daemon.ctl(
+            ...['restore', path, '--plan', '--json', '--category', 'network'],
+            ...['--answer', 'compat.mismatch=yes', '--answer', 'signature.untrusted=yes'],
+            ...['--answer', `decrypt.passphrase=${passphrase}`],
+        )
+    const right = await plan('Correct-Horse-9')
+    expect([right.status, right.err]).toEqual([0, ''])
+    expect(right.out).toContain('"maker":"upstream"')
+    expect((await plan('wrong')).status).toBe(5)
 })
