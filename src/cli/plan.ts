@@ -72,7 +72,7 @@ export async function showPlan(output: Output, plan: ShownPlan): Promise<void> {
     }
     if (commands.length > 0) {
         head('Would run as root')
-        for (const command of commands) line(`  ${safe(command)}`)
+        for (const command of commands) line(`  ${command.split('\t').map(safe).join(' ')}`)
     }
     if (irreversible.length > 0) {
         head('Cannot be undone')

@@ -75,6 +75,12 @@ async function stream(
     return value
 }
 
+/** Text of the file that says whose archives are trusted besides one's own. */
+function allowedSigners(daemon: Daemon): string | undefined {
+    const bytes = readSmallFile(`${daemon.keys.config}/allowed_signers`, limits.configBytes)
+    return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8')
+}
+
 /** A verification that finds damage is remembered too: what was known is not true any more. */
 async function verify(
     located: Located,
@@ -108,14 +114,14 @@ export const archiveRoutes = [
             const { backup, deep = false, identity } = call.body
             const located = await locate(daemon, backup)
             const { state } = daemon.parts
-            const allowed = readSmallFile(`${daemon.keys.config}/allowed_signers`, limits.configBytes)
+            const allowed = allowedSigners(daemon)
             const params = {
                 path: located.path,
                 deep,
                 identities: deep ? identityFor(daemon, located, identity) : undefined,
                 trust: {
                     own: readSigningKey(state)?.publicKey,
-                    allowedSigners: allowed === undefined ? undefined : Buffer.from(allowed).toString('utf8'),
+                    allowedSigners: allowed,
                 },
                 scratch: `${state}/scratch`,
             }
@@ -155,7 +161,13 @@ export const archiveRoutes = [
                     : `${daemon.parts.state}/signing_key`
             await stream(
                 'archive.decrypt',
-                { path: located.path, identities, output, signingKey },
+                {
+                    path: located.path,
+                    identities,
+                    output,
+                    signingKey,
+                    allowedSigners: allowedSigners(daemon),
+                },
                 call,
                 daemon,
             )
