@@ -27,6 +27,7 @@ import { nextSteps } from '../restore/summary.ts'
 import type { Survey } from '../restore/survey.ts'
 import type { ClusterMode, Mode, RestorePlan, RestoreRequest } from '../restore/types.ts'
 import { listAll, type Located, locate, ownOnly, untilIdle } from './backups.ts'
+import { keepLog } from './change-log.ts'
 import type { Daemon } from './daemon.ts'
 import { keepSecret } from './secrets.ts'
 
@@ -84,7 +85,7 @@ export async function startRestore(
             answers: later(request.answers),
             interactive: request.interactive,
         })
-        void runner.wait(change).then(forget, forget)
+        void keepLog(daemon.parts, change).then(forget, forget)
         return change
     } catch (error) {
         forget()

@@ -26,6 +26,7 @@ import { registerHostTasks } from '../restore/host-tasks.ts'
 import { registerFileTasks } from '../restore/tasks.ts'
 import { registerSetupTasks } from '../setup/index.ts'
 import { archiveRemove, targetPublish } from '../targets/tasks.ts'
+import { writeChangeLog } from './change-log.ts'
 import { Daemon } from './daemon.ts'
 import { type Log, logTo } from './log.ts'
 import { Router } from './router.ts'
@@ -254,6 +255,7 @@ async function recover(daemon: Daemon): Promise<void> {
     const { runner, log } = daemon.parts
     try {
         for (const end of await runner.recover()) {
+            writeChangeLog(daemon.parts, end.change)
             const text = `change ${end.change} was interrupted and is finished now: ${end.result}`
             if (end.left?.length) log.error(`${text}; left: ${end.left.join('; ')}`)
             else log.warning(text)

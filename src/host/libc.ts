@@ -429,8 +429,12 @@ export function setUmask(mask: number): number {
     return c.umask(mask)
 }
 
-/** Sends one datagram to the service manager's socket (`$NOTIFY_SOCKET`, a path or `@abstract`). */
-export function sendNotification(socketPath: string, message: string): void {
+/**
+ * Sends one datagram to the service manager's socket (`$NOTIFY_SOCKET`, a path or `@abstract`). With `wait` false a
+ * receiver that does not read is EAGAIN, not a wait.
+ */
+export function sendNotification(socketPath: string, message: string, wait = true): void {
+    const MSG_DONTWAIT = 0x40
     const AF_UNIX = 1
     const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000
     const fd = c.socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0)
@@ -442,7 +446,8 @@ export function sendNotification(socketPath: string, message: string): void {
         address.set(path, 2)
         if (path[0] === 0x40) address[2] = 0
         const body = Buffer.from(message)
-        if (c.sendto(fd, body, body.length, 0, address, 2 + path.length) < 0) fail('sendto', socketPath)
+        if (c.sendto(fd, body, body.length, wait ? 0 : MSG_DONTWAIT, address, 2 + path.length) < 0)
+            fail('sendto', socketPath)
     } finally {
         c.close(fd)
     }

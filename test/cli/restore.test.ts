@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toggle } from '../../src/cli/toggle.ts'
-import { RunningDaemon } from '../daemon/running.ts'
+import { nextSecond, RunningDaemon } from '../daemon/running.ts'
 import { treeState } from '../restore/stamps.ts'
 
 setDefaultTimeout(60_000)
@@ -290,5 +290,100 @@ describe('the toggle list', () => {
     test('does not go on with nothing, and says what it does not know', () => {
         expect(after('c')).toMatchObject({ kind: 'again', complaint: expect.stringContaining('Nothing') })
         expect(after('7')).toMatchObject({ kind: 'again', complaint: expect.stringContaining('"7"') })
+    })
+})
+
+describe('a question of the running restore', () => {
+    const fstab = 'UUID=0000-1111 / ext4 defaults 0 1\n'
+    const mount = '//nas/share /mnt/nas cifs credentials=/root/.nas 0 0\n'
+
+    test('shows what happens without an answer and how long that takes, and takes one', async () => {
+        daemon.write('etc/fstab', fstab + mount)
+        await nextSecond()
+        expect((await ctl('backup')).status).toBe(0)
+        daemon.write('etc/fstab', fstab)
+        const steps = [
+            { wait: 'Type RESTORE', type: 'RESTORE\r' },
+            { wait: 's left, default skip] >', type: 'nonsense\r' },
+            { wait: 'Please type one of', type: 'skip\r' },
+        ]
+        const { shown, status } = await atTerminal(
+            steps,
+            ...['restore', 'latest', '--category', 'filesystem', '--answer', 'signature.untrusted=yes'],
+        )
+        expect(shown).toContain('/mnt/nas')
+        expect(shown).toContain('fstab.merge: skip')
+        expect([0, 6]).toContain(status)
+        expect(readFileSync(at('etc/fstab'), 'utf8')).toBe(fstab)
+    })
+
+    test('waits for whoever attaches when its terminal is gone', async () => {
+        const steps: { wait: string; type?: string; close?: true }[] = [
+            { wait: 'Type RESTORE', type: 'RESTORE\r' },
+            { wait: 's left, default skip] >', close: true },
+        ]
+        const args = ['restore', 'latest', '--category', 'filesystem', '--answer', 'signature.untrusted=yes']
+        await atTerminal(steps, ...args)
+        const { running } = JSON.parse((await ctl('status', '--json')).out)
+        expect(running.kind).toBe('restore')
+        const second = await ctl(
+            'restore',
+            'latest',
+            '--category',
+            'ssl',
+            '--answer',
+            'signature.untrusted=yes',
+            '--answer',
+            'confirm=RESTORE',
+        )
+        expect(second.status).toBe(8)
+        const attached = await atTerminal([{ wait: 's left, default skip] >', type: 'skip\r' }], 'attach')
+        expect(attached.shown).toContain('/mnt/nas')
+        expect([0, 6]).toContain(attached.status)
+    })
+
+    test('cancel while it waits takes everything back', async () => {
+        spoil()
+        const before = await state()
+        const steps: { wait: string; type?: string; close?: true }[] = [
+            { wait: 'Type RESTORE', type: 'RESTORE\r' },
+            { wait: 's left, default skip] >', close: true },
+        ]
+        const args = ['restore', 'latest', '--category', 'filesystem', '--category', 'ssl']
+        await atTerminal(steps, ...args, '--answer', 'signature.untrusted=yes')
+        const { running } = JSON.parse((await ctl('status', '--json')).out)
+        expect((await ctl('cancel', running.id)).status).toBe(0)
+        expect(await state()).toBe(before)
+    })
+})
+
+describe('a passphrase', () => {
+    test('is asked for three times, then what opens the backup; the right one goes on', async () => {
+        expect((await ctl('keys', 'list')).status).toBe(0)
+        const body = JSON.stringify({ passphrase: 'correct horse battery' })
+        rmSync(at('etc/proxsave/identity.txt'))
+        rmSync(at('etc/proxsave/recipients'))
+        const made = await daemon.api('POST', '/v1/keys', body)
+        expect(made.status).toBe(200)
+        await ctl('attach', JSON.parse(made.text).change)
+        await nextSecond()
+        const saved = await ctl('backup')
+        expect([saved.status, saved.err]).toEqual([0, ''])
+        const steps = [
+            { wait: 'The backup is encrypted', type: 'passphrase\r' },
+            // The prompt is drawn again with every key: what comes behind it tells that it was taken.
+            ...[1, 2, 3].flatMap(() => [
+                { wait: 'Passphrase of the backup', type: 'wrong guess\r' },
+                { wait: 'does not fit', type: '' },
+            ]),
+            { wait: 'The backup is encrypted', type: 'passphrase\r' },
+            { wait: 'Passphrase of the backup', type: 'correct horse battery\r' },
+            { wait: 'Type RESTORE', type: 'no\r' },
+        ]
+        const { shown, status } = await atTerminal(steps, 'restore', 'latest', '--mode', 'base')
+        expect(shown).toContain('the passphrase does not fit')
+        expect(shown).toContain('Categories')
+        expect(status).toBe(4)
+        expect(shown).not.toContain('correct horse')
     })
 })

@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { StartedChange } from '../../core/answers.ts'
 import { Fault } from '../../core/errors.ts'
 import { startChange, untilIdle } from '../backups.ts'
+import { keepLog } from '../change-log.ts'
 import { planRestore, startRestore } from '../restore.ts'
 import { route } from '../route.ts'
 import { planUndo } from '../undo.ts'
@@ -110,7 +111,11 @@ export const restoreRoutes = [
                 })
             await untilIdle(daemon, false, signal)
             const { plan } = planUndo(daemon, params.id!, by)
-            return startChange(daemon, signal, () => plan, { answers, interactive: body.interactive })
+            const options = { answers, interactive: body.interactive }
+            const started = await startChange(daemon, signal, () => plan, options)
+            // A daemon that stops before leaves it to the next start.
+            void keepLog(daemon.parts, started.change).catch(() => undefined)
+            return started
         },
     }),
 ]
