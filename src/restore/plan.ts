@@ -100,8 +100,8 @@ export function makePlan(parts: PlanParts): BarePlan {
         commands: survey.commands,
         warnings: [...parts.warnings, ...survey.warnings],
         needs: {
-            // The stage, the snapshot, the exports, and a little for the journal of it all.
-            bytes: sizes.staged + sizes.kept + sizes.exported + 1024 * 1024,
+            // The stage, the snapshot and the exports, their last blocks, and a little for the journal of it all.
+            bytes: sizes.staged + sizes.kept + sizes.exported + 2 * 4096 * sizes.entries + 1024 * 1024,
             inodes: 3 * sizes.entries + 64,
         },
         irreversible: [],
