@@ -34,6 +34,8 @@ export interface Config {
     targets: TargetConfig[]
     /** True when `targets` is the built-in one because the configuration has none. */
     targetsBuiltIn: boolean
+    /** Places that archives are only read from, in the order in which they were first written. */
+    sources: SourceConfig[]
     jobs: JobConfig[]
     guard: { timeoutMs: number }
     apt: { hook: 'on' | 'off' | 'strict' }
@@ -53,6 +55,18 @@ export interface LocalTargetConfig {
 }
 export type TargetConfig = LocalTargetConfig
 
+export interface RcloneSourceConfig {
+    type: 'rclone'
+    name: string
+    /** As rclone writes it: `name:` or `name:path`. */
+    remote: string
+    /** One look at the remote may take this long, and a download may stand still this long. */
+    timeoutMs: number
+    /** The configuration of rclone; an absolute path. */
+    config: string
+}
+export type SourceConfig = RcloneSourceConfig
+
 export interface JobConfig {
     name: string
     /** A systemd calendar expression; its characters are checked here, its meaning by systemd-analyze. */
@@ -66,6 +80,8 @@ export interface JobConfig {
 /** The retention of the built-in target, and the one that `setup` writes. */
 export const defaultKeep = 'keep-last=3,keep-daily=7,keep-weekly=4,keep-monthly=6'
 export const defaultTargetPath = '/var/backups/proxsave'
+export const defaultRcloneConfig = '/root/.config/rclone/rclone.conf'
+export const defaultSourceMs = 30_000
 
 /** What holds when nothing is configured. */
 export function defaultConfig(): Config {
@@ -89,6 +105,7 @@ export function defaultConfig(): Config {
             },
         ],
         targetsBuiltIn: true,
+        sources: [],
         jobs: [],
         guard: { timeoutMs: 180_000 },
         apt: { hook: 'on' },
@@ -150,8 +167,25 @@ const Local = Type.Object(
     closed,
 )
 
-/** One entry a type of target; its name is what `type = "…"` says. */
-const targetSchemas: Record<string, TObject> = { local: Local }
+const Rclone = Type.Object(
+    {
+        type: Type.Literal('rclone', { description: '"rclone"' }),
+        // Begins with a letter: neither an option, nor a remote made up on the spot with secrets in it.
+        remote: Type.String({
+            pattern: '^[A-Za-z0-9_][A-Za-z0-9_.+@ -]{0,127}:[^\\u0000-\\u001f\\u007f]{0,1024}$',
+            description: 'a remote of rclone with its path, such as "nas:backups/pve1"',
+        }),
+        timeout: Type.Optional(Type.String({ description: 'a duration such as "30s", from 5s to 10min' })),
+        config: Type.Optional(AbsolutePath),
+    },
+    closed,
+)
+
+/** One entry a type of target or source; its name is what `type = "…"` says. */
+const typedSchemas: Record<string, Record<string, TObject>> = {
+    target: { local: Local },
+    source: { rclone: Rclone },
+}
 
 const Job = Type.Object(
     {
@@ -205,15 +239,17 @@ const History = Type.Object(
 
 const tables: Record<string, TObject> = { backup: Backup, guard: Guard, apt: Apt, history: History }
 const namedTables: Record<string, (entry: Table) => TObject | undefined> = {
-    target: entry => {
-        const type = entry.entries.get('type')
-        return type?.kind === 'value' &&
-            typeof type.value === 'string' &&
-            Object.hasOwn(targetSchemas, type.value)
-            ? targetSchemas[type.value]
-            : undefined
-    },
+    target: entry => schemaOfType('target', entry),
+    source: entry => schemaOfType('source', entry),
     job: () => Job,
+}
+
+function schemaOfType(section: string, entry: Table): TObject | undefined {
+    const schemas = typedSchemas[section]!
+    const type = entry.entries.get('type')
+    return type?.kind === 'value' && typeof type.value === 'string' && Object.hasOwn(schemas, type.value)
+        ? schemas[type.value]
+        : undefined
 }
 const sections = [...Object.keys(tables), ...Object.keys(namedTables)]
 
@@ -310,13 +346,21 @@ class Reader {
         config.apt.hook = this.#values<typeof Apt>('apt').hook ?? config.apt.hook
         config.history.keep = this.#values<typeof History>('history').keep ?? config.history.keep
         const timeout = this.#values<typeof Guard>('guard').timeout
-        if (timeout !== undefined) config.guard.timeoutMs = this.#guardTimeout(timeout)
+        if (timeout !== undefined)
+            config.guard.timeoutMs = this.#duration(
+                ['guard', 'timeout'],
+                timeout,
+                10_000,
+                3_600_000,
+                '10s to 1h',
+            )
 
         const targets = this.#named('target')
         if (targets.length > 0) {
             config.targets = targets.map(name => this.#target(name))
             config.targetsBuiltIn = false
         }
+        config.sources = this.#named('source').map(name => this.#source(name, config.targets))
         config.jobs = this.#named('job').map(name => this.#job(name, config.targets))
         return config
     }
@@ -366,16 +410,38 @@ class Reader {
         }
     }
 
-    #guardTimeout(timeout: string): number {
-        const path = ['guard', 'timeout']
+    #source(name: string, targets: readonly TargetConfig[]): SourceConfig {
+        const entry = plain(this.#at(['source', name])!) as Static<typeof Rclone>
+        // `list --target NAME` and the question where a backup is must mean one place.
+        if (targets.some(target => target.name === name))
+            this.#report(['source', name], `[source.${name}] has the name of a target: give it another one`)
+        return {
+            type: 'rclone',
+            name,
+            remote: entry.remote,
+            timeoutMs:
+                entry.timeout === undefined
+                    ? defaultSourceMs
+                    : this.#duration(
+                          ['source', name, 'timeout'],
+                          entry.timeout,
+                          5_000,
+                          600_000,
+                          '5s to 10min',
+                      ),
+            config: entry.config ?? defaultRcloneConfig,
+        }
+    }
+
+    #duration(path: string[], text: string, leastMs: number, mostMs: number, range: string): number {
         try {
-            const ms = parseDuration(timeout)
-            if (ms < 10_000 || ms > 3_600_000) this.#report(path, `"timeout" is ${timeout}: it is 10s to 1h`)
+            const ms = parseDuration(text)
+            if (ms < leastMs || ms > mostMs) this.#report(path, `"${path.at(-1)}" is ${text}: it is ${range}`)
             return ms
         } catch (error) {
             if (!(error instanceof Fault)) throw error
             this.#report(path, error.message)
-            return 0
+            return leastMs
         }
     }
 
@@ -426,13 +492,13 @@ class Reader {
             else {
                 const entrySchema = namedTables[name]!(entry)
                 if (entrySchema) this.#checkTable(path, entry, entrySchema)
-                else this.#reportType(path, entry)
+                else this.#reportType(name, path, entry)
             }
         }
     }
 
-    #reportType(path: string[], entry: Table): void {
-        const types = Object.keys(targetSchemas)
+    #reportType(section: string, path: string[], entry: Table): void {
+        const types = Object.keys(typedSchemas[section]!)
         const type = entry.entries.get('type')
         const expected = types.map(name => `"${name}"`).join(' or ')
         if (type === undefined)

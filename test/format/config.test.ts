@@ -86,6 +86,7 @@ keep = 50
                 { type: 'local', name: 'usb', path: '/mnt/usb', keep: {}, minKeep: 5, maxPrune: 10 },
             ],
             targetsBuiltIn: false,
+            sources: [],
             jobs: [
                 {
                     name: 'daily',
@@ -283,4 +284,45 @@ test('a near key is named, a far one is not', () => {
     expect(nearestKey('Target', keys)).toBe('targets')
     expect(nearestKey('bandwidth', keys)).toBeUndefined()
     expect(nearestKey('x', [])).toBeUndefined()
+})
+
+describe('a source', () => {
+    test('is a remote of rclone with what it needs', () => {
+        expect(load('[source.cloud]\ntype = "rclone"\nremote = "nas:backups/pve1"\n').sources).toEqual([
+            {
+                type: 'rclone',
+                name: 'cloud',
+                remote: 'nas:backups/pve1',
+                timeoutMs: 30_000,
+                config: '/root/.config/rclone/rclone.conf',
+            },
+        ])
+        const config = load(
+            '[source.cloud]\ntype = "rclone"\nremote = "n:"\ntimeout = "10min"\nconfig = "/etc/rclone.conf"\n',
+        )
+        expect(config.sources).toMatchObject([{ timeoutMs: 600_000, config: '/etc/rclone.conf' }])
+        expect(config.targetsBuiltIn).toBe(true)
+    })
+
+    const rclone = (more: string) => `[source.cloud]\ntype = "rclone"\n${more}\n`
+    test.each([
+        [rclone(''), '"remote" is missing in [source.cloud]'],
+        [rclone('remote = "no colon"'), 'must be a remote of rclone'],
+        [rclone('remote = "-vv:x"'), 'must be a remote of rclone'],
+        [rclone('remote = ":sftp,pass=x:/"'), 'must be a remote of rclone'],
+        [rclone('remote = "n:"\ntimeout = "4s"'), '"timeout" is 4s: it is 5s to 10min'],
+        [rclone('remote = "n:"\ntimeout = "11min"'), '"timeout" is 11min: it is 5s to 10min'],
+        [rclone('remote = "n:"\ntimeout = "soon"'), 'soon'],
+        ['[source.cloud]\ntype = "ftp"\n', '"type" in [source.cloud] must be "rclone"'],
+        ['[source.cloud]\nremote = "n:"\n', '"type" is missing in [source.cloud]'],
+        ['[source.local]\ntype = "rclone"\nremote = "n:"\n', 'has the name of a target'],
+        [rclone('remot = "n:"'), 'unknown key "remot" in [source.cloud]'],
+    ])('that is wrong is told: %j', (text, message) => {
+        expect(faultOf(text).message).toContain(message)
+    })
+
+    test('has its keys and its section corrected', () => {
+        expect(faultOf(rclone('remot = "n:"')).hint).toBe('did you mean "remote"?')
+        expect(faultOf('[sorce.cloud]\ntype = "rclone"\n').hint).toBe('did you mean "source"?')
+    })
 })
