@@ -205,7 +205,9 @@ class Surveyor {
         // The name of a hard link is a file like the first name.
         const first = entry.type === 'hardlink' ? this.#byPath.get(entry.link ?? '') : entry
         if (first === undefined || typeBits[first.type] !== type) {
-            this.#act(row, entry, 'replace', live.size)
+            const kept = this.#standsInTheWay(entry, type)
+            if (kept === undefined) this.#act(row, entry, 'replace', live.size)
+            else this.#skipped.push(`/${showPath(entry.path)}: ${kept}`)
             return undefined
         }
         const dressed =
@@ -229,6 +231,23 @@ class Surveyor {
         }
         if (dressed) this.#unchanged++
         else this.#act(row, entry, 'metadata', 0)
+        return undefined
+    }
+
+    /** What of another type is on the host and is worth more than the order of the backup. */
+    #standsInTheWay(entry: SavedEntry, type: number): string | undefined {
+        // Somebody moved the directory and left a link: what lies behind it stays.
+        if (entry.type === 'directory' && type === libc.fileType.symlink)
+            return 'it is a symbolic link on this host and was a directory'
+        if (entry.type !== 'directory' && type === libc.fileType.directory) {
+            const fd = this.#tree.openDirectory(entry.path)
+            try {
+                if (libc.readDirectory(fd).length > 0)
+                    return `a directory that is not empty stands where a ${entry.type} was`
+            } finally {
+                libc.close(fd)
+            }
+        }
         return undefined
     }
 

@@ -1,6 +1,15 @@
 /** Restores over the socket of a real daemon: planned without touching, carried out, taken back, and whole after a kill. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
+import {
+    chmodSync,
+    existsSync,
+    readFileSync,
+    readdirSync,
+    renameSync,
+    rmSync,
+    symlinkSync,
+    unlinkSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { stampsOf } from '../backup/lab.ts'
 import { treeState } from '../restore/stamps.ts'
@@ -274,6 +283,27 @@ describe('a restore', () => {
         expect(read('etc/zfs/zed.d/zed.rc')).toBe(mode === 'storage' ? 'a=1\n' : 'a=2\n')
         expect(read('etc/ssl/certs/own.pem')).toBe(mode === 'base' ? 'not really\n' : 'broken\n')
         expect((await undo(end.change)).result).toBe('ok')
+    })
+
+    test('leaves what somebody put in the place of a saved thing, and says so', async () => {
+        // A full directory where a file was, and a link to where a directory was moved.
+        rmSync(at('etc/cron.d/nightly'), { force: true })
+        daemon.write('etc/cron.d/nightly/inside', 'mine\n')
+        renameSync(at('etc/zfs/zed.d'), at('root/zed.d'))
+        symlinkSync('../../root/zed.d', at('etc/zfs/zed.d'))
+        try {
+            const { plan } = await planned({ backup: 'latest', categories: ['crontabs', 'zfs'] })
+            const said = plan.warnings.join('\n')
+            expect(said).toContain(
+                '/etc/cron.d/nightly: a directory that is not empty stands where a file was',
+            )
+            expect(said).toContain('/etc/zfs/zed.d: it is a symbolic link on this host and was a directory')
+            expect(plan.files.replace).toEqual([])
+        } finally {
+            rmSync(at('etc/cron.d/nightly'), { recursive: true })
+            unlinkSync(at('etc/zfs/zed.d'))
+            renameSync(at('root/zed.d'), at('etc/zfs/zed.d'))
+        }
     })
 
     test('keeps no passphrase or key in its journal', async () => {
