@@ -3,7 +3,7 @@ import { isUpstream } from '../archive/upstream-head.ts'
 import type { OperationIo } from '../engine/operation.ts'
 import type { Index, IndexEntry } from '../format/index.ts'
 import type { TarVisitor } from '../format/tar-read.ts'
-import { type Identity, unlock } from './unlock.ts'
+import { type Identity, unlock } from '../archive/unlock.ts'
 
 export interface Contents {
     archive: { head: { manifest: { categories: { id: string }[] } } }

@@ -14,10 +14,10 @@ import { readSmallFile, syncDirectory } from '../host/atomic.ts'
 import { DataFile, discardFile } from '../host/data-file.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256, sha256 } from '../host/libcrypto.ts'
-import type { OperationIo } from './operation.ts'
+import type { OperationIo } from '../engine/operation.ts'
 import { readme } from './readme.ts'
-import { signatureOf } from './trust.ts'
-import { type Identity, type OpenedArchive, unlock } from './unlock.ts'
+import { signatureOf } from '../archive/trust.ts'
+import { type Identity, type OpenedArchive, unlock } from '../archive/unlock.ts'
 
 export interface DecryptParams {
     path: string

@@ -12,13 +12,13 @@ import * as libc from '../host/libc.ts'
 import { Sha256 } from '../host/libcrypto.ts'
 import { copyDatabase } from '../host/sqlite.ts'
 import { failure, showPath, Tree } from '../host/tree.ts'
-import { type CollectedEntry, collect } from './collect.ts'
-import { HoleDigest } from './digest.ts'
+import { type CollectedEntry, collect } from '../archive/collect.ts'
+import { HoleDigest } from '../archive/digest.ts'
 import { selector } from './files.ts'
-import type { OperationIo } from './operation.ts'
+import type { OperationIo } from '../engine/operation.ts'
 import { isSecretPath, maskLine } from './secrets.ts'
 import { type Contents, openContents } from './contents.ts'
-import type { Identity } from './unlock.ts'
+import type { Identity } from '../archive/unlock.ts'
 
 export interface DiffParams {
     left: { path: string; identities?: Identity }

@@ -7,7 +7,7 @@ import type { IndexEntry } from '../format/index.ts'
 import { BLOCK, type ByteString, padding } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { failure, showPath, type Tree } from '../host/tree.ts'
-import { type Collected, type CollectedEntry, missingOf } from './collect.ts'
+import { type Collected, type CollectedEntry, missingOf } from '../archive/collect.ts'
 import { GroupBuffer, LargeFile, mayBeSparse, type Names, OutgrewError, type Packed, Packer } from './pack.ts'
 
 export interface EmitOptions {
@@ -133,14 +133,17 @@ export class Emitter {
         }
     }
 
-    /** A directory that no category owns but that something lies in. */
+    /** A directory that no category owns but that something lies in; for captured output the host may have none. */
     #leadingDirectory(path: ByteString, cause: CollectedEntry): CollectedEntry {
-        const stat = this.#o.tree.stat(path) ?? {
-            ...cause.stat,
-            mode: libc.fileType.directory | 0o700,
-            size: 0,
+        const stat = this.#o.tree.stat(path)
+        if (stat !== undefined) return { path, type: 'directory', stat, category: cause.category }
+        return {
+            path,
+            type: 'directory',
+            stat: { ...cause.stat, mode: libc.fileType.directory | 0o700, size: 0 },
+            category: cause.category,
+            content: new Uint8Array(0),
         }
-        return { path, type: 'directory', stat, category: cause.category }
     }
 
     async #group(entries: CollectedEntry[]): Promise<void> {

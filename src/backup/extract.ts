@@ -6,11 +6,11 @@ import type { ReadEntry } from '../format/tar-read.ts'
 import type { ByteString } from '../format/tar-write.ts'
 import { showPath, toByteString } from '../host/tree.ts'
 import { Unpacker } from '../host/unpack.ts'
-import { ContentDigest } from './digest.ts'
+import { ContentDigest } from '../archive/digest.ts'
 import { selector } from './files.ts'
-import type { OperationIo } from './operation.ts'
+import type { OperationIo } from '../engine/operation.ts'
 import { type Contents, openContents } from './contents.ts'
-import type { Identity } from './unlock.ts'
+import type { Identity } from '../archive/unlock.ts'
 
 export interface ExtractParams {
     path: string

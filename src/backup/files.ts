@@ -5,9 +5,9 @@ import { Fault } from '../core/errors.ts'
 import type { Json } from '../engine/change.ts'
 import type { IndexEntry } from '../format/index.ts'
 import { showPath } from '../host/tree.ts'
-import type { OperationIo } from './operation.ts'
+import type { OperationIo } from '../engine/operation.ts'
 import { openContents } from './contents.ts'
-import type { Identity } from './unlock.ts'
+import type { Identity } from '../archive/unlock.ts'
 
 export async function archiveFiles(
     params: { path: string; identities?: Identity; category?: string },

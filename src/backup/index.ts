@@ -1,5 +1,5 @@
 /** The operations that a worker runs. Each is loaded when it is asked for: a listing needs no database and no globs. */
-import type { Operation } from './operation.ts'
+import type { Operation } from '../engine/operation.ts'
 
 export const operations: Record<string, Operation> = {
     'archive.write': async (params, io) => (await import('./write.ts')).writeArchive(params, io),

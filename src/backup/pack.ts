@@ -5,8 +5,8 @@ import { BLOCK, type ByteString, padding, sparseMap, type TarEntry, tarHeader } 
 import * as libc from '../host/libc.ts'
 import { Sha256, sha256 } from '../host/libcrypto.ts'
 import type { Tree } from '../host/tree.ts'
-import type { CollectedEntry } from './collect.ts'
-import { HoleDigest } from './digest.ts'
+import type { CollectedEntry } from '../archive/collect.ts'
+import { HoleDigest } from '../archive/digest.ts'
 
 /** Names of users and groups by number, as the host's own files have them. */
 export interface Names {
@@ -127,14 +127,14 @@ export class Packer {
         }
     }
 
-    /** Packs content that proxsave made itself: captured output, the copy of a database. */
+    /** Packs what is not on the host as it stands: captured output and its directories, the copy of a database. */
     #made(entry: CollectedEntry, content: Uint8Array, into: GroupBuffer): Packed {
         const offset = into.length
         const stat = { ...entry.stat, size: content.length }
         into.append(this.header(entry, stat))
         into.append(content)
         into.zeros(padding(content.length))
-        return { offset, stat, sha256: sha256(content) }
+        return { offset, stat, sha256: entry.type === 'file' ? sha256(content) : undefined }
     }
 }
 

@@ -14,7 +14,7 @@ import { DataFile, discardFile } from '../host/data-file.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256 } from '../host/libcrypto.ts'
 import type { Contents } from './contents.ts'
-import type { Identity } from './unlock.ts'
+import type { Identity } from '../archive/unlock.ts'
 
 const watched = (io: OperationIo, text: string) => ({
     signal: io.signal,

@@ -13,10 +13,10 @@ import { type ReadEntry, TarParser, type TarVisitor } from '../format/tar-read.t
 import { DataFile, discardFile, makePrivateDirectory } from '../host/data-file.ts'
 import { checkDatabase } from '../host/sqlite.ts'
 import { showPath } from '../host/tree.ts'
-import { ContentDigest } from './digest.ts'
-import type { OperationIo } from './operation.ts'
-import { type SignatureState, signatureOf, type Trust } from './trust.ts'
-import { type Identity, unlock } from './unlock.ts'
+import { ContentDigest } from '../archive/digest.ts'
+import type { OperationIo } from '../engine/operation.ts'
+import { type SignatureState, signatureOf, type Trust } from '../archive/trust.ts'
+import { type Identity, unlock } from '../archive/unlock.ts'
 
 export interface VerifyParams {
     path: string

@@ -18,9 +18,9 @@ import * as libc from '../host/libc.ts'
 import { copyDatabase } from '../host/sqlite.ts'
 import { Tree } from '../host/tree.ts'
 import { capture } from './capture.ts'
-import { type Collected, type CollectedEntry, collect, missingOf } from './collect.ts'
+import { type Collected, type CollectedEntry, collect, missingOf } from '../archive/collect.ts'
 import { Emitter } from './emit.ts'
-import type { OperationIo } from './operation.ts'
+import type { OperationIo } from '../engine/operation.ts'
 import { readNames } from './pack.ts'
 import { readme } from './readme.ts'
 
@@ -230,21 +230,14 @@ function addCaptured(
         ctimeNs: nowNs,
     })
     const entries: CollectedEntry[] = []
-    const directories = new Set<string>()
-    const base = 'var/lib/proxsave/captured'
-    for (const { path, content } of outputs) {
-        directories.add(`${base}/${path.slice(0, path.indexOf('/'))}`)
+    for (const { path, content } of outputs)
         entries.push({
-            path: `${base}/${path}`,
+            path: `var/lib/proxsave/captured/${path}`,
             type: 'file',
             stat: stat(content.length, libc.fileType.file | 0o600),
             category,
             content,
         })
-    }
-    if (entries.length > 0) for (const path of ['var/lib/proxsave', base]) directories.add(path)
-    for (const path of directories)
-        entries.push({ path, type: 'directory', stat: stat(0, libc.fileType.directory | 0o700), category })
     collected.entries.set(
         category.id,
         entries.sort((a, b) => (a.path < b.path ? -1 : 1)),

@@ -10,7 +10,7 @@ import {
 } from '../backup/list.ts'
 import { describeResult, planBackup, publishId } from '../backup/plan.ts'
 import { type PruneResult, planPrune, pruneChange } from '../backup/prune.ts'
-import type { Identity } from '../backup/unlock.ts'
+import type { Identity } from '../archive/unlock.ts'
 import { describeUpstream, isUpstream, readUpstreamHead } from '../archive/upstream-head.ts'
 import type { BackupInfo } from '../core/answers.ts'
 import { asFault, Fault } from '../core/errors.ts'

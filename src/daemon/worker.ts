@@ -1,6 +1,6 @@
 /** The worker's side of its pipe: reads one operation, runs it, and says how it goes in NDJSON. */
 import { join } from 'node:path'
-import type { Operation } from '../backup/operation.ts'
+import type { Operation } from '../engine/operation.ts'
 import { Fault, toRecord } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Json } from '../engine/change.ts'
