@@ -210,11 +210,14 @@ export function restoreDirectories(host: DirectoriesHost): TaskKind<DirectoriesP
                         : planStorageDirectories(storages, facts)
                 const explained = datastores === undefined ? [] : explainDatastores(datastores, facts)
                 for (const { what, why } of [...plan.left, ...explained]) context.warn(`${what}: ${why}`)
-                const made = (context.remembered() as string[] | undefined) ?? []
-                if (plan.create.length === 0) return { created: made }
+                const memory = memoryOf(context)
+                if (plan.create.length === 0) return { created: memory.made }
                 const now = BigInt(host.clock.nowMs()) * 1_000_000n
                 const all = withParents(plan.create, live)
-                context.remember([...new Set([...made, ...all])])
+                context.remember({
+                    made: [...new Set([...memory.made, ...all])],
+                    around: { ...timesAround(all, live), ...memory.around },
+                } satisfies Memory)
                 for (const path of all) {
                     live.makeDirectory(path)
                     const ids = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
@@ -226,17 +229,37 @@ export function restoreDirectories(host: DirectoriesHost): TaskKind<DirectoriesP
             })
         },
         async undo(_, context) {
-            const made = (context.remembered() as string[] | undefined) ?? []
+            const { made, around } = memoryOf(context)
             within(live => {
                 for (const path of made.toReversed()) {
                     if (live.look(path)?.type !== 'directory') continue
                     if (live.names(path).length === 0) live.remove(path)
                     else context.warn(`/${path} stays: something was put into it`)
                 }
+                for (const [path, [atime, mtime]] of Object.entries(around))
+                    if (live.look(path)?.type === 'directory')
+                        live.setTimes(path, { atimeNs: BigInt(atime), mtimeNs: BigInt(mtime) })
                 live.settle()
             })
         },
     }
+}
+
+/** What was made, parents first, and the times (nanoseconds) of the directories that it was made in. */
+type Memory = { made: string[]; around: Record<string, [atime: string, mtime: string]> }
+
+const memoryOf = (context: TaskContext): Memory =>
+    (context.remembered() as Memory | undefined) ?? { made: [], around: {} }
+
+/** Of directories that stand already; the root of the tree has no name to set them by. */
+function timesAround(paths: readonly string[], live: PlaceTree): Memory['around'] {
+    const around: Memory['around'] = {}
+    for (const path of paths) {
+        const parent = path.slice(0, Math.max(0, path.lastIndexOf('/')))
+        const found = parent === '' ? undefined : live.look(parent)
+        if (found?.type === 'directory') around[parent] = [String(found.atimeNs), String(found.mtimeNs)]
+    }
+    return around
 }
 
 function withParents(paths: readonly string[], live: PlaceTree): string[] {

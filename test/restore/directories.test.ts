@@ -8,6 +8,7 @@ import {
     rmSync,
     statSync,
     symlinkSync,
+    utimesSync,
     writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -147,6 +148,7 @@ describe('restore.directories', () => {
             )
             const task = restoreDirectories({ root: join(top, 'root'), clock: new SimClock() })
             const context = testContext({ dir: join(top, 'change') })
+            utimesSync(join(top, 'root/srv'), 1_400_000_000, 1_500_000_000)
             await task.do({ stage: 'stage' }, context)
             const iso = join(top, 'root/srv/deep/vm/template/iso')
             expect(statSync(iso).mode & 0o7777).toBe(0o755)
@@ -160,6 +162,7 @@ describe('restore.directories', () => {
             rmSync(join(iso, 'x.iso'))
             await task.undo({ stage: 'stage' }, context)
             expect(readdirSync(join(top, 'root/srv'))).toEqual(['link'])
+            expect(statSync(join(top, 'root/srv')).mtimeMs).toBe(1_500_000_000_000)
         } finally {
             rmSync(top, { recursive: true })
         }
