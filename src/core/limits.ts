@@ -98,6 +98,16 @@ export const limits = {
     unitJobMs: 180_000,
     /** One look at a target, or one piece of a copy to it (ms): longer means the server behind it is gone. */
     targetMs: 60_000,
+    /** A download may take this long (ms) as a whole: 100 GiB at 10 Mbit/s. */
+    downloadMs: 24 * 3_600_000,
+    /** Once all bytes are here, the other side may still compute this long (ms) the digest that they are compared with. */
+    downloadCheckMs: 600_000,
+    /** A download that a restore was planned with stays this long (ms) after the last question. */
+    downloadKeptMs: 1_800_000,
+    /** Room (bytes) that a download leaves free on the disk of the state directory. */
+    downloadReserve: 64 * MiB,
+    /** Beginnings of archives that are read at once from a remote: each is a process of its own. */
+    remoteReaders: 4,
     /** Names in the directory of a target: ten a day for ten years. */
     targetNames: 40_000,
     /** The private cache of frames; above it new frames are simply not cached. */

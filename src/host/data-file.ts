@@ -7,6 +7,7 @@ import {
     ftruncateSync,
     mkdirSync,
     openSync,
+    readdirSync,
     readSync,
     rmSync,
     statSync,
@@ -90,6 +91,23 @@ export function makePrivateDirectory(path: string): void {
 /** Removes a file that is no longer wanted; no error when it is gone. Not durable by itself. */
 export function discardFile(path: string): void {
     rmSync(path, { force: true })
+}
+
+/** Removes a directory of proxsave's own with all in it; no error when it is gone. Not durable by itself. */
+export function discardDirectory(path: string): void {
+    rmSync(path, { recursive: true, force: true })
+}
+
+/** Bytes of the files in a directory so far; 0 while it cannot be read. What vanishes meanwhile does not count. */
+export function bytesIn(directory: string): number {
+    try {
+        return readdirSync(directory).reduce(
+            (sum, name) => sum + (statSync(`${directory}/${name}`, { throwIfNoEntry: false })?.size ?? 0),
+            0,
+        )
+    } catch {
+        return 0
+    }
 }
 
 /** What tells one content of a file from another without reading it: place, size, and times to the nanosecond. */

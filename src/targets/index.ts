@@ -1,9 +1,10 @@
-/** The kinds of target, one line each. */
+/** The kinds of target and of source, one line each. */
 import { Fault } from '../core/errors.ts'
-import type { Target } from '../engine/target.ts'
-import type { TargetConfig } from '../format/config.ts'
+import type { RemoteSource, Target } from '../engine/target.ts'
+import type { SourceConfig, TargetConfig } from '../format/config.ts'
 import type { Mount } from '../host/mounts.ts'
 import { LocalTarget } from './local.ts'
+import { RcloneSource, type SourceHost } from './rclone.ts'
 
 /** What a target needs to know of the host it runs on. */
 export interface TargetHost {
@@ -33,6 +34,20 @@ export function openTarget(config: TargetConfig, host: TargetHost): Target {
 /** All targets of a configuration by name, in its order. */
 export function openTargets(configs: readonly TargetConfig[], host: TargetHost): Map<string, Target> {
     return new Map(configs.map(config => [config.name, openTarget(config, host)]))
+}
+
+type SourceConstructors = {
+    [Type in SourceConfig['type']]: new (
+        config: Extract<SourceConfig, { type: Type }>,
+        host: SourceHost,
+    ) => RemoteSource
+}
+
+const sourceTypes: SourceConstructors = { rclone: RcloneSource }
+
+/** All sources of a configuration by name, in its order. Touches nothing yet. */
+export function openSources(configs: readonly SourceConfig[], host: SourceHost): Map<string, RemoteSource> {
+    return new Map(configs.map(config => [config.name, new sourceTypes[config.type](config, host)]))
 }
 
 export function targetNamed(targets: ReadonlyMap<string, Target>, name: string): Target {

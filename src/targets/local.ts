@@ -17,7 +17,8 @@ import {
 import { isLocal } from '../host/mounts.ts'
 import type { TargetHost } from './index.ts'
 
-const archiveName = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.proxsave\.tar$/
+/** The names of archives of our own. */
+export const archiveName = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.proxsave\.tar$/
 /** On a shared file system an unfinished file may be another host's that is still being written. */
 const abandonedMs = 24 * 3_600_000
 
