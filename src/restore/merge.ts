@@ -327,10 +327,15 @@ async function place(
 /** Puts back what stood there; true when there was something to put back. */
 async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): Promise<boolean> {
     const memory = context.remembered() as Memory | undefined
-    if (memory === undefined) return false
     const own = new PlaceTree(context.dir, host.calls)
     const live = new PlaceTree(host.root, host.calls)
     try {
+        if (memory === undefined) {
+            // Nothing was written; a snapshot that was begun would leave second names of what stands.
+            own.removeTree(snapshotOf(context))
+            own.settle()
+            return false
+        }
         const snapshot = Snapshot.read(own, snapshotOf(context))
         if (snapshot === undefined) return false
         for (const path of memory.paths.toReversed()) {
@@ -345,6 +350,13 @@ async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): 
         for (const [path, before] of snapshot.entries)
             if (before?.around && live.look(path)?.type === 'directory') live.setTimes(path, before)
         live.settle()
+        // What is back in its place needs no second name, through which it would be seen to have two.
+        for (const path of memory.paths) {
+            const before = snapshot.before(path)
+            const keep = before && snapshot.keepOf(before)
+            if (keep !== undefined && own.look(keep)?.inode === live.look(path)?.inode) own.remove(keep)
+        }
+        own.settle()
         return true
     } finally {
         live.close()
@@ -383,8 +395,9 @@ function restore(
     const keep = snapshot.keepOf(before)
     if (before.type === 'symlink' && before.link !== undefined)
         live.makeSymlink(temporary, before.link, before)
-    else if (keep !== undefined && live.look(path)?.inode === own.look(keep)?.inode) return
-    else if (keep !== undefined) live.linkFrom(own, keep, temporary)
+    else if (live.look(path)?.inode === before.inode && contentOf(live, path) === before.digest) return
+    // Whoever had it open may have written to it since.
+    else if (keep !== undefined && contentOf(own, keep) === before.digest) live.linkFrom(own, keep, temporary)
     else copy(own, snapshot.dataOf(before), live, temporary, before)
     live.publish(temporary, path)
 }

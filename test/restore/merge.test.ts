@@ -62,8 +62,7 @@ function picture(): Record<string, unknown> {
             : name === ''
               ? ''
               : readFileSync(path, 'latin1')
-        // The inode may gain a name below the change; it stays the same one.
-        out[name] = { mode, uid, gid, mtimeMs, content, ...(name === '' ? { nlink } : { ino }) }
+        out[name] = { mode, uid, gid, mtimeMs, content, nlink, ...(name === '' ? {} : { ino }) }
     }
     return out
 }
