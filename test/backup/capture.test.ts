@@ -152,6 +152,11 @@ describe('in an archive', () => {
         expect([rows[0]!.category, rows[0]!.mode]).toEqual(['captured', '0600'])
         const out = await lab.extract(saved.path, { paths: [rows[0]!.path as string] })
         expect(Buffer.compare(fs.readFileSync(join(out, rows[0]!.path as string)), long)).toBe(0)
+        // Its directories are not on the host, and nothing of them is called missing for that.
+        expect(Object.keys(missingIn(saved.path)).filter(path => path.endsWith('/captured'))).toEqual([])
+        const above = (await lab.files(saved.path)).filter(row => row.type === 'directory')
+        expect(above.map(row => row.path)).toContain('/var/lib/proxsave/captured')
+        expect(fs.statSync(join(out, 'var/lib/proxsave/captured')).mode & 0o777).toBe(0o700)
         const whys = Object.values(missingIn(saved.path))
         expect(whys.some(why => why.includes('printed too much; the beginning was kept'))).toBe(true)
         expect(whys.some(why => why.includes('ended with status 1: broken'))).toBe(true)
