@@ -63,5 +63,6 @@ async function identitiesFor(archive: ArchiveFile, identity: Identity | undefine
         })
     throw new Fault('damaged', `cannot open ${path}: it is encrypted and there is no identity on this host`, {
         hint: `give the private identity of one of its recipients with --identity FILE: ${head.manifest.encryption.recipients.join(', ').slice(0, 300)}`,
+        facts: { need: 'identity' },
     })
 }

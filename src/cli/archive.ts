@@ -25,8 +25,10 @@ export async function runArchive<T>(
         })) {
             if (event.event === 'progress') progress.update(event)
             else if (event.event === 'warning') progress.line(`  warning: ${safe(event.text)}`)
-            else if (event.event === 'item') await onItem(event.item)
-            else return event.value as T
+            else if (event.event === 'item') {
+                progress.stop()
+                await onItem(event.item)
+            } else return event.value as T
         }
         throw new Fault('unreachable', `cannot finish ${operation}: the daemon ended the answer early`)
     } catch (error) {

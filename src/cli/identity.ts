@@ -16,8 +16,8 @@ const identityBytes = 64 * 1024
 const tries = 3
 
 /**
- * Calls `attempt` with what the command line named, or with nothing; asks for a passphrase when the daemon says that
- * one is needed and somebody is there to type it, three times at most.
+ * Calls `attempt` with what the command line named, or with nothing; asks for the passphrase or the identity when the
+ * daemon says that one is needed and somebody is there to type it: the passphrase three times at most, the identity once.
  */
 export async function withIdentity<T>(
     cli: Cli,
@@ -34,6 +34,15 @@ export async function withIdentity<T>(
             return await attempt(identity)
         } catch (error) {
             const need = error instanceof Fault ? error.facts.need : undefined
+            // Typed once: whoever mistypes 74 letters is told how to give them as a file.
+            if (need === 'identity' && identity === undefined && canAsk(cli)) {
+                cli.output.note(
+                    'The private identity is not on this host. It is the line of the recovery sheet',
+                )
+                cli.output.note('that begins with AGE-SECRET-KEY-1; --identity FILE reads it from a file.')
+                identity = { texts: [await askPassphrase('Private identity')] }
+                continue
+            }
             if (need !== 'passphrase' || !canAsk(cli) || left === 0) throw error
             if (identity !== undefined) cli.output.note('The passphrase does not fit.')
             identity = { passphrase: await askPassphrase('Passphrase of the backup'), file }

@@ -1,5 +1,5 @@
 /** How far the work is: a bar with bytes and time left on a terminal, now and then a plain line elsewhere. */
-import { showDuration, showSize } from '../core/units.ts'
+import { count, showDuration, showSize } from '../core/units.ts'
 import type { Cli } from './command.ts'
 import { fit, safe } from './output.ts'
 
@@ -14,6 +14,7 @@ export interface Progress {
     update(step: Step): void
     /** Prints a line without tearing the bar. */
     line(text: string): void
+    /** Takes the bar away, so that something else can be printed; the next update brings it back. */
     stop(): void
 }
 
@@ -86,8 +87,10 @@ async function barProgress({ terminal }: Cli): Promise<Progress> {
 }
 
 function describe(step: Step, left?: string): string {
-    const show = step.unit === 'bytes' ? showSize : (count: number) => `${count} entries`
-    const amount = step.total ? `${show(step.done)} of ${show(step.total)}` : show(step.done)
+    const show = step.unit === 'bytes' ? showSize : (many: number) => count(many, 'entry', 'entries')
+    const amount = step.total
+        ? `${step.unit === 'bytes' ? show(step.done) : step.done} of ${show(step.total)}`
+        : show(step.done)
     const percent = step.total
         ? `${Math.floor((Math.min(step.done, step.total) / step.total) * 100)} %  `
         : ''

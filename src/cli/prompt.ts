@@ -6,14 +6,35 @@ import type { Cli } from './command.ts'
 export const canAsk = (cli: Cli): boolean =>
     cli.terminal.inIsTerminal && cli.terminal.errIsTerminal && !cli.json
 
-export async function askPassphrase(message: string, again = false): Promise<string> {
+/** Something secret, typed unseen. */
+export async function askPassphrase(message: string): Promise<string> {
     return asked(async context => {
         const { password } = await import('@inquirer/prompts')
-        const first = await password({ message, mask: true }, context)
-        if (!again) return first
-        const second = await password({ message: 'The same once more', mask: true }, context)
-        if (first !== second) throw new Fault('refused', 'cannot take the passphrase: the two entries differ')
-        return first
+        return password({ message, mask: true }, context)
+    })
+}
+
+/** As the daemon takes it. */
+const passphraseLength = { least: 8, most: 1024 }
+const entries = 3
+
+/** A passphrase that is made now: typed twice, and again when the two differ. */
+export async function askNewPassphrase(): Promise<string> {
+    const { least, most } = passphraseLength
+    return asked(async context => {
+        const { password } = await import('@inquirer/prompts')
+        for (let left = entries; left > 0; left--) {
+            const validate = (text: string) =>
+                text.length < least
+                    ? `too short: ${least} characters or more`
+                    : text.length <= most || `too long: at most ${most} characters`
+            const message = `New passphrase (${least} characters or more)`
+            const first = await password({ message, mask: true, validate }, context)
+            const second = await password({ message: 'The same once more', mask: true }, context)
+            if (first === second) return first
+            if (left > 1) context.output.write('The two differ. Once more, from the start:\n')
+        }
+        throw new Fault('refused', 'cannot take the passphrase: the two entries differed each time')
     })
 }
 
@@ -24,10 +45,19 @@ export async function askConfirm(message: string, byDefault: boolean): Promise<b
     })
 }
 
-export async function askText(message: string, byDefault?: string): Promise<string> {
+/** `check` returns what is wrong with what was typed; it is asked for again then. */
+export async function askText(
+    message: string,
+    options: {
+        byDefault?: string
+        check?: (text: string) => string | undefined | Promise<string | undefined>
+    } = {},
+): Promise<string> {
+    const { byDefault, check } = options
     return asked(async context => {
         const { input } = await import('@inquirer/prompts')
-        return input({ message, default: byDefault }, context)
+        const validate = async (text: string) => (await check?.(text.trim())) ?? true
+        return (await input({ message, default: byDefault, validate }, context)).trim()
     })
 }
 

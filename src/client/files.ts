@@ -20,10 +20,7 @@ function read(path: string, most: number, what: string): Uint8Array {
         // NONBLOCK: a FIFO without a writer must not hang the terminal.
         fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     } catch (error) {
-        throw new Fault(
-            'failed',
-            `cannot read ${what} ${path}: ${(error as { code?: string }).code ?? error}`,
-        )
+        throw new Fault('failed', `cannot read ${what} ${path}: ${whyOf(error)}`)
     }
     try {
         const stat = fstatSync(fd)
@@ -51,12 +48,23 @@ function create(path: string, text: string, what: string): void {
         writeFileSync(path, text, { mode: 0o600, flag: 'wx' })
     } catch (error) {
         const code = (error as { code?: string }).code
-        throw new Fault(
-            'failed',
-            `cannot write ${what} ${path}: ${code === 'EEXIST' ? 'it exists already' : code}`,
-            {
-                hint: code === 'EEXIST' ? 'choose another name; nothing is ever replaced' : undefined,
-            },
-        )
+        throw new Fault('failed', `cannot write ${what} ${path}: ${whyOf(error)}`, {
+            hint: code === 'EEXIST' ? 'choose another name; nothing is ever replaced' : undefined,
+        })
     }
+}
+
+const reasons: Record<string, string> = {
+    EEXIST: 'it exists already',
+    ENOENT: 'there is no such file or directory',
+    ENOTDIR: 'a part of the path is no directory',
+    EISDIR: 'it is a directory',
+    EACCES: 'not permitted',
+    ENOSPC: 'the disk is full',
+    EROFS: 'the file system is read-only',
+}
+
+function whyOf(error: unknown): string {
+    const code = (error as { code?: string }).code ?? ''
+    return reasons[code] ?? (code || String(error))
 }

@@ -14,6 +14,7 @@ export type {
     PruneAnswer,
     PruneDecision,
     SetupAnswer,
+    SetupState,
     Sheet,
     StartedChange,
     Status,

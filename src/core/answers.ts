@@ -186,6 +186,14 @@ export const Sheet = Type.Object({
 })
 export type Sheet = Static<typeof Sheet>
 
+/** What a setup would find and keep. */
+export const SetupState = Type.Object({
+    targets: Type.Array(Type.Object({ name: Text, path: Text })),
+    jobs: Type.Array(Type.Object({ name: Text, schedule: Text })),
+    wrongSchedule: may(Type.String({ description: 'what is wrong with the schedule that was asked about' })),
+})
+export type SetupState = Static<typeof SetupState>
+
 export const SetupAnswer = Type.Object({
     change: may(Type.String({ description: 'absent when there was nothing to do' })),
     /** What the change will do, or why there is nothing. */

@@ -1,4 +1,5 @@
 /** Plans a setup from what the host has and what the person chose; nothing is planned twice. */
+import type { SetupState } from '../core/answers.ts'
 import { Fault } from '../core/errors.ts'
 import type { Plan, PlannedTask } from '../engine/change.ts'
 import { newHostId, parseHostId } from '../keys/host-identity.ts'
@@ -74,13 +75,26 @@ function stepsOf(plan: Plan): Step[] {
     return plan.tasks.map(({ kind, title, params }) => ({ kind, title, params }))
 }
 
+/** What the configuration has already, which a setup leaves alone; and what systemd thinks of a schedule. */
+export async function setupState(daemon: Daemon, schedule: string | undefined): Promise<SetupState> {
+    const config = daemon.usableConfig()
+    const calendar = schedule === undefined ? undefined : await checkCalendar(daemon.parts.exec, schedule)
+    return {
+        targets: config.targetsBuiltIn ? [] : config.targets.map(({ name, path }) => ({ name, path })),
+        jobs: config.jobs.map(({ name, schedule }) => ({ name, schedule })),
+        ...(calendar?.ok === false ? { wrongSchedule: calendar.why } : {}),
+    }
+}
+
 async function configTasks(daemon: Daemon, order: SetupOrder): Promise<Step[]> {
     if (order.configure !== true) return []
     const config = daemon.usableConfig()
     if (order.schedule !== undefined) {
         const calendar = await checkCalendar(daemon.parts.exec, order.schedule)
         if (calendar.ok === false)
-            throw new Fault('usage', `cannot schedule: ${calendar.why}`, { hint: 'see systemd.time(7)' })
+            throw new Fault('usage', `cannot schedule: ${calendar.why}`, {
+                hint: 'for example 02:30, or Mon..Fri 01:00; systemd.time(7) has all forms',
+            })
     }
     const text = setupText(config, order, readSetupFile(daemon.parts.root))
     if (text === undefined) return []

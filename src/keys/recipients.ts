@@ -98,7 +98,7 @@ export function planRemoveRecipient(paths: KeyPaths, by: string, named: string):
             'usage',
             `cannot remove the recipient: ${found.length === 0 ? 'none' : 'more than one'} is named so`,
             {
-                hint: '`proxsavectl keys list` shows them',
+                hint: '`proxsavectl keys list` shows them; the comment, or 8 characters or more of the key, unlike any other',
             },
         )
     if (present.length === 1)

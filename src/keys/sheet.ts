@@ -13,6 +13,8 @@ export interface SheetData {
     recipients: { recipient: string; comment: string }[]
     /** `AGE-SECRET-KEY-1…` lines; empty when they are not on the host, or not to be printed. */
     secrets: string[]
+    /** The identity file in the plain, when the host has one. */
+    identityFile?: string
     /** The identity is protected by a passphrase and travels inside each archive. */
     protectedIdentity: boolean
     signing: { publicKey: string; fingerprint: string }
@@ -156,6 +158,11 @@ function secretWords(data: SheetData): string[] {
         return [
             'The identity travels inside each archive, protected by its passphrase.',
             'Write the passphrase down elsewhere.',
+        ]
+    if (data.identityFile !== undefined)
+        return [
+            'The private identity is NOT on this sheet, and without it no archive opens: it is in',
+            `${data.identityFile} of this host. proxsavectl keys sheet prints it at a terminal.`,
         ]
     return [
         'The private identity is not on this sheet: it is kept elsewhere, and without it no archive opens.',

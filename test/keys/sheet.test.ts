@@ -22,6 +22,14 @@ const byHand =
     "tar xOf FILE data.tar.zst.age | age -d -i identity.txt | zstd -d | tar x -p --same-owner --numeric-owner --acls --xattrs --xattrs-include='*' -C DIR"
 
 describe('both sheets', () => {
+    test('say where the identity is when it is not on them', () => {
+        const without = { ...data, secrets: [] }
+        const here = { ...without, identityFile: '/etc/proxsave/identity.txt' }
+        expect(renderSheetText(here, { colour: false })).toContain('/etc/proxsave/identity.txt of this host')
+        expect(renderSheetHtml(here)).toContain('/etc/proxsave/identity.txt of this host')
+        expect(renderSheetText(without, { colour: false })).toContain('kept elsewhere')
+    })
+
     test('tell everything that a person needs', () => {
         const html = renderSheetHtml(data)
             .replaceAll('&#39;', "'")

@@ -5,7 +5,7 @@ import type { Cli, Command, CommandGroup } from '../command.ts'
 import { finishChange } from '../finish.ts'
 import { safe, showTime } from '../output.ts'
 import { absolute } from '../paths.ts'
-import { askConfirm, askPassphrase, canAsk } from '../prompt.ts'
+import { askConfirm, askNewPassphrase, canAsk } from '../prompt.ts'
 import { printSheet } from '../sheet.ts'
 
 const generate: Command = {
@@ -22,8 +22,7 @@ const generate: Command = {
             throw new Fault('refused', 'cannot ask for a passphrase: there is no terminal', {
                 hint: 'run this at a terminal',
             })
-        const passphrase =
-            options.passphrase === true ? await askPassphrase('New passphrase', true) : undefined
+        const passphrase = options.passphrase === true ? await askNewPassphrase() : undefined
         await run(cli, 'POST', '/v1/keys', { passphrase, comment: options.comment })
         if (!cli.json) {
             cli.output.line(
@@ -47,10 +46,15 @@ const add: Command = {
         // An ssh key is three words; a shell may have split them.
         const given = (words as string[]).join(' ')
         const path = absolute(cli, given)
+        const isKey = /^(age1|ssh-)/.test(given)
         const recipient =
-            !/^(age1|ssh-)/.test(given) && cli.files.exists(path)
+            !isKey && (given.includes('/') || cli.files.exists(path))
                 ? new TextDecoder().decode(cli.files.read(path, 16_384, 'the public key')).trim()
                 : given
+        if (/^(-----BEGIN |AGE-SECRET-KEY-|# created:)/.test(recipient))
+            throw new Fault('usage', `cannot add the recipient: ${isKey ? 'this' : given} is a private key`, {
+                hint: 'give its public half: FILE.pub of an ssh key, what age-keygen -y prints of an age key',
+            })
         await run(cli, 'POST', '/v1/keys/recipients', { recipient, comment: options.comment })
         if (!cli.json) cli.output.line('Backups from now on can be opened by this recipient too.')
         return 0
@@ -68,8 +72,7 @@ const list: Command = {
             return 0
         }
         const { line } = cli.output
-        if (keys.recipients.length === 0)
-            line('No recipients: backups refuse. `proxsavectl setup` makes one.')
+        if (keys.recipients.length === 0) line('No recipients. `proxsavectl setup` makes one.')
         else
             await cli.output.table(
                 ['TYPE', 'IDENTITY', 'SHEET', 'COMMENT', 'RECIPIENT'],

@@ -1,10 +1,10 @@
 /** `proxsavectl setup`: keys, target and schedule; asks at a terminal, takes the defaults otherwise. */
-import type { Keys, SetupAnswer } from '../../client/types.ts'
+import type { Keys, SetupAnswer, SetupState } from '../../client/types.ts'
 import { Fault } from '../../core/errors.ts'
 import type { Cli, Command } from '../command.ts'
 import { finishChange } from '../finish.ts'
 import { safe } from '../output.ts'
-import { askChoice, askPassphrase, askText, canAsk } from '../prompt.ts'
+import { askChoice, askNewPassphrase, askText, canAsk } from '../prompt.ts'
 import { printSheet } from '../sheet.ts'
 
 interface Order {
@@ -56,7 +56,7 @@ export const command: Command = {
             cli.output.line()
             await printSheet(cli, undefined)
         }
-        if (order.configure) {
+        if (order.configure && change !== undefined) {
             cli.output.line()
             cli.output.line(
                 'Next: proxsavectl backup makes the first backup, proxsavectl doctor checks everything.',
@@ -75,11 +75,36 @@ async function interview(cli: Cli): Promise<Order> {
             { value: 'passphrase', text: 'a passphrase: a protected identity travels inside each backup' },
             { value: 'recipient', text: 'a public key that I have already (age or ssh)' },
         ])
-        if (kind === 'passphrase')
-            order.passphrase = await askPassphrase('New passphrase (8 characters or more)', true)
-        if (kind === 'recipient') order.recipients = [await askText('The public key (age1… or ssh-…)')]
+        if (kind === 'passphrase') order.passphrase = await askNewPassphrase()
+        if (kind === 'recipient')
+            order.recipients = [
+                await askText('The public key (age1… or ssh-…)', {
+                    check: text =>
+                        /^(age1|ssh-ed25519 |ssh-rsa )/.test(text)
+                            ? undefined
+                            : 'it begins with age1, ssh-ed25519 or ssh-rsa',
+                }),
+            ]
     }
-    order.targetPath = await askText('Directory for the backups', '/var/backups/proxsave')
-    order.schedule = await askText('When each day (systemd calendar expression)', '02:30')
+    const found = await cli.client.call<SetupState>('GET', '/v1/setup')
+    // What is configured is not asked about: the answers would not be used.
+    for (const { name, path } of found.targets) cli.output.note(`Target ${name} stays: ${safe(path)}`)
+    if (found.targets.length === 0)
+        order.targetPath = await askText('Directory for the backups', {
+            byDefault: '/var/backups/proxsave',
+            check: text => (text.startsWith('/') ? undefined : 'a full path, beginning with /'),
+        })
+    for (const { name, schedule } of found.jobs) cli.output.note(`Job ${name} stays: ${safe(schedule)}`)
+    if (found.jobs.length === 0)
+        order.schedule = await askText('When each day (02:30, or another calendar expression of systemd)', {
+            byDefault: '02:30',
+            check: async schedule =>
+                (await cli.client.call<SetupState>('GET', '/v1/setup', { query: { schedule } }))
+                    .wrongSchedule,
+        })
+    if (found.targets.length > 0 || found.jobs.length > 0)
+        cli.output.note(
+            'To change them edit /etc/proxsave/conf.d/10-setup.toml, then systemctl reload proxsave',
+        )
     return order
 }

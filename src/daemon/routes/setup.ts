@@ -1,8 +1,8 @@
 /** Setting a host up: keys, target, schedule; what is there already stays. */
 import { Type } from '@sinclair/typebox'
-import { SetupAnswer } from '../../core/answers.ts'
+import { SetupAnswer, SetupState } from '../../core/answers.ts'
 import { route } from '../route.ts'
-import { planSetup } from '../setup.ts'
+import { planSetup, setupState } from '../setup.ts'
 import { startChange, untilIdle } from '../backups.ts'
 import { upstreamPlaces } from '../upstream.ts'
 
@@ -22,6 +22,18 @@ const Order = Type.Object(
 )
 
 export const setupRoutes = [
+    route({
+        method: 'GET',
+        path: '/v1/setup',
+        summary: 'what setup would find and keep, and whether it would take a schedule',
+        access: 'root',
+        query: Type.Object(
+            { schedule: Type.Optional(Type.String({ maxLength: 200 })) },
+            { additionalProperties: false },
+        ),
+        answer: SetupState,
+        handle: ({ query }, daemon) => setupState(daemon, query.schedule),
+    }),
     route({
         method: 'POST',
         path: '/v1/setup',
