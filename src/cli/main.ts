@@ -94,7 +94,10 @@ async function runParsed(
     let status = 0
 
     const build = (parsed: Commander, path: string, spec: Command) => {
-        parsed.description(spec.about === undefined ? spec.summary : `${spec.summary}\n\n${spec.about}`)
+        // Broken into lines by commander, for the width of the terminal.
+        const about = spec.about?.replaceAll('\n', ' ')
+        parsed.summary(spec.summary)
+        parsed.description(about === undefined ? spec.summary : `${spec.summary}\n\n${about}`)
         for (const { usage, about } of spec.arguments ?? []) parsed.argument(usage, about)
         for (const { flags, about, repeat, hidden } of spec.options ?? []) {
             const option = new CommanderOption(flags, about)
@@ -136,6 +139,7 @@ async function runParsed(
             throw await unknownCommand(verb, Object.keys(command.commands), `proxsavectl ${name}`)
         top.description(command.summary)
         addGlobalOptions(top)
+        top.addHelpText('after', () => groupHelpEnd(name, command))
         for (const [verbName, spec] of Object.entries(command.commands)) {
             const child = top.command(verbName, { hidden: spec.hidden === true })
             harden(child, verbName)
@@ -193,9 +197,18 @@ function cliFor(options: Options, { terminal, connect, files, version }: Outside
 }
 
 function helpEnd(spec: Command): string {
-    const statuses = [...new Set([...spec.statuses, 2, 3])].sort((a, b) => a - b)
-    const lines = statuses.map(status => `  ${status}  ${statusMeanings[status]}`)
-    return `\nExit status:\n${lines.join('\n')}\n\nExample:\n  ${spec.example}`
+    return `\n${statusHelp(spec.statuses)}\n\nExample:\n  ${spec.example}`
+}
+
+function groupHelpEnd(name: string, group: CommandGroup): string {
+    const verbs = Object.values(group.commands).filter(({ hidden }) => hidden !== true)
+    const statuses = statusHelp(verbs.flatMap(verb => verb.statuses))
+    return `\n  proxsavectl ${name} COMMAND --help says more.\n\n${statuses}\n\nExample:\n  ${verbs[0]!.example}`
+}
+
+function statusHelp(own: readonly number[]): string {
+    const statuses = [...new Set([...own, 2, 3])].sort((a, b) => a - b)
+    return `Exit status:\n${statuses.map(status => `  ${status}  ${statusMeanings[status]}`).join('\n')}`
 }
 
 async function printHelp(terminal: Terminal, wanted: boolean): Promise<void> {

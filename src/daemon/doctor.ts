@@ -37,6 +37,7 @@ export const checks: readonly CheckKind[] = [
     { id: 'signing', title: 'signing key', run: checkSigning },
     { id: 'clone', title: 'host id', run: checkHost },
     { id: 'target', title: 'target', run: checkTargets },
+    { id: 'source', title: 'source', run: checkSources },
     { id: 'schedule', title: 'schedule', run: checkSchedule },
     { id: 'backup', title: 'last backup', run: checkLastBackup },
     { id: 'verify', title: 'last verification', run: checkVerified },
@@ -167,6 +168,21 @@ async function checkTargets(daemon: Daemon): Promise<Found[]> {
     return found
 }
 
+/** Each is asked for its listing; nothing of an archive is read. */
+async function checkSources(daemon: Daemon): Promise<Found[]> {
+    const found: Found[] = []
+    for (const source of daemon.sources().values()) {
+        try {
+            const archives = await source.list()
+            found.push(ok(`${source.name}: ${count(archives.length, 'archive')} at ${source.place}`))
+        } catch (error) {
+            const { message, hint } = asFault(error)
+            found.push(failed(`${source.name}: ${message}`, hint ?? `look at ${source.place}`))
+        }
+    }
+    return found
+}
+
 /** Less than this is soon full. */
 const littleBytes = 256 * 1024 * 1024
 
@@ -212,10 +228,13 @@ async function checkSchedule(daemon: Daemon): Promise<Found | Found[]> {
                     'systemctl reload proxsave, then systemctl list-timers',
                 ),
             )
-        else found.push(ok(`${job.name}: next ${state.next ?? 'unknown'}`))
+        else found.push(ok(`${job.name}: next ${state.next === undefined ? 'unknown' : showUtc(state.next)}`))
     }
     return found
 }
+
+/** The daemon does not know the caller's time zone. */
+const showUtc = (rfc3339: string) => `${rfc3339.slice(0, 16).replace('T', ' ')} UTC`
 
 async function checkLastBackup(daemon: Daemon): Promise<Found> {
     const { backups } = await listAll(daemon)

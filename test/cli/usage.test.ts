@@ -28,6 +28,21 @@ describe('proxsavectl', () => {
         expect(asked.out).toContain('Exit status:')
     })
 
+    test('breaks the lines of a help where the terminal ends, and nowhere else', async () => {
+        const narrow = await runHere(['verify', '--help'], nowhere, { columns: 60 })
+        const about = narrow.out.split('\n\n')[2]!.split('\n')
+        expect(about.length).toBeGreaterThan(2)
+        for (const line of about.slice(0, -1))
+            expect([line.length > 40, line.length <= 60]).toEqual([true, true])
+    })
+
+    test('the help of a group is short and has its exit statuses', async () => {
+        const { out } = await run('keys', '--help')
+        expect(out).toContain('Exit status:\n  0  done')
+        expect(out).toContain('generate [options]               make an identity for this host\n')
+        expect(out).not.toContain('In the plain by default')
+    })
+
     const mistakes: [string, string[], string, string | undefined][] = [
         ['a mistyped command', ['statsu'], 'cannot understand "statsu"', 'did you mean proxsavectl status?'],
         ['a command that is like none', ['xyzzy'], 'cannot understand "xyzzy"', 'see proxsavectl --help'],
