@@ -96,6 +96,18 @@ export async function readBundleHead(source: Readable, name: string, path = name
     return makeHead(members, { path, name, size: source.size, bundle: true, encrypted })
 }
 
+/** Likewise for an archive that lies elsewhere by itself: `beside` reads the file of its name with this suffix, if there is one. */
+export async function readLooseHead(
+    name: string,
+    size: number,
+    beside: (suffix: string) => Promise<Uint8Array | undefined>,
+    path = name,
+): Promise<UpstreamHead> {
+    const manifestBytes = (await beside('.manifest.json')) ?? (await beside('.metadata'))
+    const members = { manifestBytes, digestBytes: await beside('.sha256'), data: { name, at: 0, size } }
+    return makeHead(members, { path, name, size, bundle: false, encrypted: name.endsWith('.age') })
+}
+
 /**
  * What `show` and `verify` print, in the shape of a manifest of ours. Its `format` is `upstream`; what only reading all
  * of the archive would tell is empty.

@@ -1,23 +1,28 @@
 /** The backups on all targets, from the first bytes of each archive; what cannot be read is listed with its reason. */
 import { readHead } from '../archive/head.ts'
+import { describeUpstream, isUpstream } from '../archive/upstream-head.ts'
 import type { BackupInfo } from '../core/answers.ts'
 import { asFault, Fault } from '../core/errors.ts'
-import type { StoredArchive, Target } from '../engine/target.ts'
+import { limits } from '../core/limits.ts'
+import type { Source, StoredArchive } from '../engine/target.ts'
 import type { Manifest } from '../format/manifest.ts'
+import { readStoredUpstream } from './stored-upstream.ts'
 import type { Verified } from './verified.ts'
 
 /** One archive: what its target says and, when it could be read, what it says itself. */
 export interface FoundArchive {
-    target: Target
+    target: Source
     stored: StoredArchive
     manifest?: Manifest
     signed: boolean
+    /** Carries an identity that a passphrase opens. */
+    hasIdentity?: boolean
     /** Why there is no manifest. */
     problem?: string
 }
 
 export interface ListedTarget {
-    target: Target
+    target: Source
     archives: FoundArchive[]
     /** The target itself could not be listed. */
     problem?: Fault
@@ -26,6 +31,7 @@ export interface ListedTarget {
 interface Head {
     manifest?: Manifest
     signed: boolean
+    hasIdentity?: boolean
     problem?: string
 }
 
@@ -36,8 +42,13 @@ const cachedHeads = 20_000
 export class HeadCache {
     readonly #heads = new Map<string, Head>()
 
-    async read(target: Target, stored: StoredArchive): Promise<Head> {
-        const key = `${target.name}\0${target.place}\0${stored.name}\0${stored.size}\0${stored.modifiedMs}`
+    /** What was read before, if it was. */
+    known(target: Source, stored: StoredArchive): Head | undefined {
+        return this.#heads.get(keyOf(target, stored))
+    }
+
+    async read(target: Source, stored: StoredArchive): Promise<Head> {
+        const key = keyOf(target, stored)
         const known = this.#heads.get(key)
         if (known !== undefined) return known
         const head = await readOne(target, stored)
@@ -49,31 +60,79 @@ export class HeadCache {
     }
 }
 
-async function readOne(target: Target, stored: StoredArchive): Promise<Head> {
+const keyOf = (target: Source, stored: StoredArchive) =>
+    `${target.name}\0${target.place}\0${stored.name}\0${stored.size}\0${stored.modifiedMs}`
+
+async function readOne(target: Source, stored: StoredArchive): Promise<Head> {
     try {
-        const { manifest, signature } = await readHead({
+        if (isUpstream(stored.name))
+            return { manifest: describeUpstream(await readStoredUpstream(target, stored)), signed: false }
+        const { manifest, signature, identity } = await readHead({
             read: (offset, length) => target.read(stored.name, offset, length),
         })
-        return { manifest, signed: signature !== undefined }
+        return { manifest, signed: signature !== undefined, hasIdentity: identity !== undefined }
     } catch (error) {
         return { signed: false, problem: asFault(error).message }
     }
 }
 
-export async function listTargets(targets: Iterable<Target>, cache: HeadCache): Promise<ListedTarget[]> {
+export async function listTargets(targets: Iterable<Source>, cache: HeadCache): Promise<ListedTarget[]> {
     const listed: ListedTarget[] = []
     for (const target of targets) {
         try {
-            const archives: FoundArchive[] = []
-            for (const stored of await target.list())
-                archives.push({ target, stored, ...(await cache.read(target, stored)) })
-            listed.push({ target, archives })
+            const stored = await target.list()
+            const heads =
+                target.patienceMs === undefined
+                    ? await readInTurn(target, stored, cache)
+                    : await readWithin(target.patienceMs, target, stored, cache)
+            listed.push({
+                target,
+                archives: stored.map((one, at) => ({ target, stored: one, ...heads[at]! })),
+            })
         } catch (error) {
             listed.push({ target, archives: [], problem: asFault(error) })
         }
     }
     return listed
 }
+
+async function readInTurn(target: Source, archives: StoredArchive[], cache: HeadCache): Promise<Head[]> {
+    const heads: Head[] = []
+    for (const stored of archives) heads.push(await cache.read(target, stored))
+    return heads
+}
+
+/** Several at once, the newest first, as long as there is time: each is a way to another machine and back. */
+async function readWithin(
+    patienceMs: number,
+    target: Source,
+    archives: StoredArchive[],
+    cache: HeadCache,
+): Promise<Head[]> {
+    const heads: Head[] = archives.map(
+        stored => cache.known(target, stored) ?? { signed: false, problem: unread },
+    )
+    const waiting = archives
+        .map(({ modifiedMs }, at) => ({ at, modifiedMs }))
+        .filter(({ at }) => heads[at]!.manifest === undefined)
+        .sort((a, b) => b.modifiedMs - a.modifiedMs)
+    let over = false
+    const timer = setTimeout(() => {
+        over = true
+    }, patienceMs)
+    const reader = async () => {
+        for (let next = waiting.shift(); next !== undefined && !over; next = waiting.shift())
+            heads[next.at] = await cache.read(target, archives[next.at]!)
+    }
+    try {
+        await Promise.all(Array.from({ length: limits.remoteReaders }, reader))
+    } finally {
+        clearTimeout(timer)
+    }
+    return heads
+}
+
+const unread = 'there was no time to read its beginning: list again, what was read is remembered'
 
 export interface Judge {
     hostId: string | undefined

@@ -6,9 +6,8 @@ export function absolute(cli: Cli, path: string): string {
     return resolve(cli.terminal.cwd, path)
 }
 
-/** An id, a prefix and `latest` go to the daemon as they are; what looks like a path becomes an absolute one. */
+/** An id, a prefix, `latest` and a name that `list` shows go to the daemon as they are; a file becomes an absolute path. */
 export function backupReference(cli: Cli, backup: string): string {
-    const looksLikePath =
-        backup.includes('/') || backup.endsWith('.tar') || cli.files.exists(absolute(cli, backup))
+    const looksLikePath = backup.includes('/') || cli.files.exists(absolute(cli, backup))
     return looksLikePath && backup !== 'latest' ? absolute(cli, backup) : backup
 }

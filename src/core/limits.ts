@@ -104,6 +104,8 @@ export const limits = {
     downloadCheckMs: 600_000,
     /** A download that a restore was planned with stays this long (ms) after the last question. */
     downloadKeptMs: 1_800_000,
+    /** A download whose reading failed stays this long (ms): most often a passphrase is asked for and it is read again. */
+    downloadRetryMs: 180_000,
     /** Room (bytes) that a download leaves free on the disk of the state directory. */
     downloadReserve: 64 * MiB,
     /** Beginnings of archives that are read at once from a remote: each is a process of its own. */

@@ -18,7 +18,8 @@ import { limits } from '../core/limits.ts'
 import { keepsSomething } from '../core/retention.ts'
 import type { EndEvent, Plan } from '../engine/change.ts'
 import type { StartOptions } from '../engine/runner.ts'
-import type { Target } from '../engine/target.ts'
+import type { RemoteSource, Source, StoredArchive, Target } from '../engine/target.ts'
+import type { WorkerOptions } from '../engine/worker.ts'
 import type { Config, JobConfig } from '../format/config.ts'
 import type { Manifest } from '../format/manifest.ts'
 import { DataFile } from '../host/data-file.ts'
@@ -37,9 +38,18 @@ export interface Listing {
     targets: ListedTarget[]
 }
 
-/** All archives of the given targets, or of all. A target that cannot be read is told by its own row. */
+/** All archives of the given target or source, or of all targets. One that cannot be read is told by its own row. */
 export async function listAll(daemon: Daemon, targetName?: string): Promise<Listing> {
-    const chosen = targetName === undefined ? [...daemon.targets().values()] : [daemon.target(targetName)]
+    if (targetName === undefined) return listFrom(daemon, daemon.targets().values())
+    return listFrom(daemon, [daemon.sources().get(targetName) ?? daemon.target(targetName)])
+}
+
+/** The archives on all sources: their beginnings are read over the network, unless they are known already. */
+export function listSources(daemon: Daemon): Promise<Listing> {
+    return listFrom(daemon, daemon.sources().values())
+}
+
+async function listFrom(daemon: Daemon, chosen: Iterable<Source>): Promise<Listing> {
     const targets = await listTargets(chosen, daemon.heads)
     const judge = {
         hostId: hostOf(daemon).id,
@@ -56,6 +66,7 @@ export function ownOnly(backups: readonly BackupInfo[]): BackupInfo[] {
 }
 
 export interface Located {
+    /** Absolute; of an archive on a source what people call its place, until it is downloaded. */
     path: string
     backup: BackupInfo
     manifest: Manifest
@@ -63,21 +74,73 @@ export interface Located {
     hasIdentity: boolean
     /** Made by the Go tool. */
     upstream?: boolean
+    /** Lies elsewhere and has to be downloaded first. */
+    remote?: { source: RemoteSource; archive: StoredArchive }
 }
 
 /** The archive that an id, the beginning of one, `latest` or an absolute path names. */
 export async function locate(daemon: Daemon, reference: string): Promise<Located> {
     if (reference.startsWith('/'))
         return isUpstream(reference) ? locateUpstream(reference) : locateFile(daemon, reference)
-    if (isUpstream(reference)) return locateUpstream(await findUpstream(daemon, reference))
+    if (isUpstream(reference)) {
+        const here = await findUpstream(daemon, reference)
+        return here === undefined ? locateRemote(daemon, reference) : locateUpstream(here)
+    }
     const { backups, targets } = await listAll(daemon)
-    const backup = findBackup(backups, reference)
+    let backup: BackupInfo
+    try {
+        backup = findBackup(backups, reference)
+    } catch (error) {
+        const missing = error instanceof Fault && error.facts.missing === 'backup'
+        if (!missing || daemon.sources().size === 0) throw error
+        return locateRemote(daemon, reference)
+    }
     const found = targets
         .flatMap(({ archives }) => archives)
         .find(({ target, stored }) => target.name === backup.target && stored.name === backup.name)
     if (found?.manifest === undefined || backup.path === undefined)
         throw new Fault('damaged', `cannot use ${backup.name}: ${backup.problem ?? 'it cannot be read here'}`)
     return locateFile(daemon, backup.path, found)
+}
+
+/** On the sources, which are asked only for what is not here. One that cannot be listed may be where it is. */
+async function locateRemote(daemon: Daemon, reference: string): Promise<Located> {
+    const sources = daemon.sources()
+    const { backups, targets } = await listSources(daemon)
+    let backup: BackupInfo
+    try {
+        backup = findBackup(backups, reference)
+    } catch (error) {
+        throw targets.find(({ problem }) => problem !== undefined)?.problem ?? error
+    }
+    const found = targets
+        .flatMap(({ archives }) => archives)
+        .find(({ target, stored }) => target.name === backup.target && stored.name === backup.name)
+    const source = sources.get(backup.target)
+    if (found?.manifest === undefined || source === undefined)
+        throw new Fault('damaged', `cannot use ${backup.name}: ${backup.problem ?? 'it cannot be read'}`)
+    return {
+        path: `${source.place}: ${backup.name}`,
+        backup,
+        manifest: found.manifest,
+        hasIdentity: found.hasIdentity === true,
+        ...(isUpstream(backup.name) ? { upstream: true } : {}),
+        remote: { source, archive: found.stored },
+    }
+}
+
+export interface Here extends Located {
+    remote?: never
+    /** The copy of a source's archive is not needed any more. */
+    release(keepMs?: number): void
+}
+
+/** The archive as a file of this host: downloaded when it lies on a source. */
+export async function bringHere(daemon: Daemon, located: Located, watch: WorkerOptions): Promise<Here> {
+    const { remote, ...rest } = located
+    if (remote === undefined) return { ...rest, release: () => undefined }
+    const { path, release } = await daemon.downloads.open(remote.source, remote.archive, watch)
+    return { ...rest, path, release }
 }
 
 /** An archive of the Go tool: its manifest in our shape, and whose passphrase works without an identity inside. */
@@ -88,11 +151,11 @@ async function locateUpstream(path: string): Promise<Located> {
     return { path, backup: upstreamInfo(manifest, file), manifest, hasIdentity: false, upstream: true }
 }
 
-/** By its file name, as a listing shows it. */
-async function findUpstream(daemon: Daemon, name: string): Promise<string> {
+/** By its file name, as a listing shows it; undefined when a source may have it. */
+async function findUpstream(daemon: Daemon, name: string): Promise<string | undefined> {
     const { backups } = await listUpstream(upstreamDirectories(daemon))
     const found = backups.find(backup => backup.name === name)?.path
-    if (found !== undefined) return found
+    if (found !== undefined || daemon.sources().size > 0) return found
     throw new Fault('failed', `cannot find the backup ${name}: no directory that is known here has it`, {
         hint: 'name it by its path',
         facts: { missing: 'backup' },
@@ -131,7 +194,7 @@ async function locateFile(daemon: Daemon, path: string, found?: FoundArchive): P
             verified: (id: string) => daemon.knowledge.verified(id),
             nowMs: daemon.parts.clock.nowMs(),
         }
-        const target = { name: found?.target.name ?? '', localPath: () => path } as unknown as Target
+        const target = { name: found?.target.name ?? '', localPath: () => path } as unknown as Source
         const stored = found?.stored ?? { name, size: file.size, modifiedMs: 0 }
         const backup = describeArchive({ target, stored, manifest, signed: signature !== undefined }, judge)
         return { path, backup, manifest, hasIdentity: identity !== undefined }

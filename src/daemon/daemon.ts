@@ -5,7 +5,7 @@ import { HeadCache } from '../backup/list.ts'
 import { Knowledge } from '../backup/verified.ts'
 import type { Runner } from '../engine/runner.ts'
 import type { Store } from '../engine/store.ts'
-import type { Target } from '../engine/target.ts'
+import type { RemoteSource, Target } from '../engine/target.ts'
 import type { RunWorker } from '../engine/worker.ts'
 import {
     type Config,
@@ -23,9 +23,10 @@ import { readMounts } from '../host/mounts.ts'
 import { detectProduct, type Product } from '../host/product.ts'
 import type { Systemd } from '../host/systemd.ts'
 import { type KeyPaths, keyPaths } from '../keys/paths.ts'
+import { Downloads } from './downloads.ts'
 import { ExaminedArchives } from './examined.ts'
 import { applySchedule } from '../schedule/apply.ts'
-import { openTargets } from '../targets/index.ts'
+import { openSources, openTargets } from '../targets/index.ts'
 import type { Log } from './log.ts'
 
 export interface DaemonParts {
@@ -63,6 +64,7 @@ export class Daemon {
     readonly since: string
     readonly heads = new HeadCache()
     readonly examined = new ExaminedArchives()
+    readonly downloads: Downloads
     readonly knowledge: Knowledge
     readonly keys: KeyPaths
     /** Passphrases between a request and the task that needs them, by reference; never on disk. */
@@ -77,6 +79,7 @@ export class Daemon {
     constructor(parts: DaemonParts) {
         this.parts = parts
         this.since = new Date(parts.clock.nowMs()).toISOString()
+        this.downloads = new Downloads(parts.state, parts.runWorker)
         this.knowledge = new Knowledge(parts.disk, parts.state)
         this.keys = keyPaths(parts.root, parts.state)
         this.#config = readConfig(parts.root, undefined)
@@ -136,6 +139,12 @@ export class Daemon {
             mounts: () => mounts,
             configuredMounts: () => configured,
         })
+    }
+
+    /** The sources of the configuration by name. */
+    sources(): Map<string, RemoteSource> {
+        const { root, exec } = this.parts
+        return openSources(this.#config.config.sources, { root, exec })
     }
 
     target(name: string): Target {

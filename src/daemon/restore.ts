@@ -26,19 +26,27 @@ import { availableStrategies, tasksOf } from '../restore/strategies.ts'
 import { nextSteps } from '../restore/summary.ts'
 import type { Survey } from '../restore/survey.ts'
 import type { ClusterMode, Mode, RestorePlan, RestoreRequest } from '../restore/types.ts'
-import { listAll, type Located, locate, ownOnly, untilIdle } from './backups.ts'
+import { bringHere, type Here, listAll, type Located, locate, ownOnly, untilIdle } from './backups.ts'
 import { keepLog } from './change-log.ts'
 import type { Daemon } from './daemon.ts'
 import { keepSecret } from './secrets.ts'
 
+/** An archive that lies on a source: it has to be brought here before anything can be said of its content. */
+export interface Fetch {
+    backup: string
+    from: string
+    size: number
+}
+
 /** What a round came to: `identity` is what opened the archive and never leaves the daemon. */
 type Round =
     | { question: ask.Ask }
+    | { fetch: Fetch }
     | { plan: BarePlan; survey: Survey; examined: Examined; host: HostFacts; identity?: Identity }
 
-const isQuestion = (round: Round): round is { question: ask.Ask } => 'question' in round
+type Planned = Exclude<Round, { question: ask.Ask } | { fetch: Fetch }>
 
-export type PlanAnswer = { question: ask.Ask } | { plan: RestorePlan; digest: string }
+export type PlanAnswer = { question: ask.Ask } | { fetch: Fetch } | { plan: RestorePlan; digest: string }
 
 /** Plans and forgets. */
 export async function planRestore(
@@ -47,7 +55,7 @@ export async function planRestore(
     signal: AbortSignal,
 ): Promise<PlanAnswer> {
     const round = await converse(daemon, request, signal)
-    if (isQuestion(round)) return round
+    if ('question' in round || 'fetch' in round) return round
     const plan = { ...round.plan, tasks: tasksFor(round, '(given at the start)') }
     return { plan, digest: digestOf(plan) }
 }
@@ -66,7 +74,15 @@ export async function startRestore(
         })
     await untilIdle(daemon, false, signal)
     const round = await converse(daemon, request, signal)
-    if (isQuestion(round))
+    if ('fetch' in round)
+        throw new Fault(
+            'failed',
+            'cannot restore: the backup is not here any more, it was downloaded too long ago',
+            {
+                hint: 'run the same command again',
+            },
+        )
+    if ('question' in round)
         throw new Fault('refused', `cannot restore: the question ${round.question.id} is not answered`, {
             hint: `--answer ${round.question.id}=VALUE`,
         })
@@ -79,7 +95,11 @@ export async function startRestore(
     const { runner } = daemon.parts
     const reference =
         round.identity === undefined ? undefined : keepSecret(daemon, JSON.stringify(round.identity))
-    const forget = () => reference !== undefined && daemon.secrets.delete(reference)
+    const letGo = daemon.downloads.hold(round.plan.backup.path)
+    const forget = () => {
+        if (reference !== undefined) daemon.secrets.delete(reference)
+        letGo()
+    }
     try {
         const change = runner.start(changeOf(round, reference, by, daemon.parts.root === '/'), {
             answers: later(request.answers),
@@ -93,12 +113,7 @@ export async function startRestore(
     }
 }
 
-function changeOf(
-    round: Exclude<Round, { question: ask.Ask }>,
-    reference: string | undefined,
-    by: string,
-    live: boolean,
-): Plan {
+function changeOf(round: Planned, reference: string | undefined, by: string, live: boolean): Plan {
     const { plan } = round
     const facts: Record<string, Json> = {
         backup: plan.backup.id,
@@ -128,10 +143,7 @@ function changeOf(
     }
 }
 
-function tasksFor(
-    { plan, survey, examined, host, identity }: Exclude<Round, { question: ask.Ask }>,
-    reference: string | undefined,
-) {
+function tasksFor({ plan, survey, examined, host, identity }: Planned, reference: string | undefined) {
     return tasksOf({
         archive: plan.backup.path,
         identity: identity === undefined ? undefined : reference,
@@ -159,8 +171,26 @@ function later(answers: Record<string, string>): Record<string, string> {
 }
 
 async function converse(daemon: Daemon, request: RestoreRequest, signal: AbortSignal): Promise<Round> {
-    const found = await findArchive(daemon, request)
-    if ('question' in found) return found
+    const located = await findArchive(daemon, request)
+    if ('question' in located) return located
+    const { remote, backup } = located
+    // It may take an hour: the client asks for it, sees how far it is, and can stop it.
+    if (remote !== undefined && !daemon.downloads.has(remote.source, remote.archive))
+        return { fetch: { backup: backup.id, from: remote.source.place, size: remote.archive.size } }
+    const here = await bringHere(daemon, located, { signal })
+    try {
+        return await converseAbout(daemon, here, request, signal)
+    } finally {
+        here.release(limits.downloadKeptMs)
+    }
+}
+
+async function converseAbout(
+    daemon: Daemon,
+    found: Here,
+    request: RestoreRequest,
+    signal: AbortSignal,
+): Promise<Round> {
     const opened = await open(daemon, found, request, signal)
     if ('question' in opened) return opened
     const { examined, held, identity } = opened
@@ -231,30 +261,40 @@ async function findArchive(
             return { question: ask.askPath('it must begin with /') }
         return locate(daemon, named)
     }
-    const { backups, targets } = await listAll(daemon)
+    const { source } = answers
+    const remote = source === undefined ? undefined : daemon.sources().get(source)
+    const { backups, targets } = await listAll(daemon, remote?.name)
+    if (remote !== undefined && targets[0]?.problem !== undefined) throw targets[0].problem
     const readable = backups.filter(({ id }) => id !== '')
     const own = ownOnly(readable)
-    const offered = request.allHosts === true || own.length === 0 ? readable : own
+    const offered = request.allHosts === true || own.length === 0 || remote !== undefined ? readable : own
     if (!interactive) {
-        if (own.length === 0)
+        if (own.length === 0 && daemon.sources().size === 0)
             throw new Fault('failed', 'cannot restore: there is no backup of this host', {
                 hint: 'name one: proxsavectl list --all-hosts, then restore BACKUP',
                 facts: { missing: 'backup' },
             })
         return locate(daemon, 'latest')
     }
-    const { source } = answers
     if (source === 'path') return { question: ask.askPath() }
-    const places = targets.map(({ target }) => ({
-        name: target.name,
-        place: target.place,
-        count: offered.filter(backup => backup.target === target.name).length,
-    }))
+    const places: Parameters<typeof ask.askSource>[0] = [
+        ...targets.map(({ target }) => ({
+            name: target.name,
+            place: target.place,
+            count: offered.filter(backup => backup.target === target.name).length,
+        })),
+        // Counting them would be a way to another machine for somebody who may not want them.
+        ...[...daemon.sources().values()]
+            .filter(({ name }) => name !== remote?.name)
+            .map(({ name, place }) => ({ name, place })),
+    ]
     if (source === undefined && (places.length > 1 || offered.length === 0))
         return { question: ask.askSource(places) }
-    if (source !== undefined && !places.some(({ name }) => name === source)) daemon.target(source)
+    if (source !== undefined && remote === undefined && !places.some(({ name }) => name === source))
+        daemon.target(source)
     const there = offered.filter(backup => source === undefined || backup.target === source)
-    if (there.length === 0) return { question: ask.askPath('there is no backup on this target') }
+    if (there.length === 0)
+        return { question: ask.askPath(`there is no backup on ${source ?? 'this target'}`) }
     return { question: ask.askBackup(there.slice(0, mostOffered), own.length === 0) }
 }
 

@@ -260,6 +260,8 @@ async function recover(daemon: Daemon): Promise<void> {
             if (end.left?.length) log.error(`${text}; left: ${end.left.join('; ')}`)
             else log.warning(text)
         }
+        // An unfinished restore may still be reading one.
+        if (runner.unfinished().length === 0) daemon.downloads.sweep()
         for (const target of daemon.targets().values())
             for (const name of await target.sweep())
                 log.warning(`removed the unfinished ${name} from ${target.place}`)

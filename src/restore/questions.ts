@@ -14,14 +14,14 @@ export const byNameOnly: ReadonlySet<string> = new Set([
     'signature.untrusted',
 ])
 
-export function askSource(targets: readonly { name: string; place: string; count: number }[]): Ask {
+export function askSource(targets: readonly { name: string; place: string; count?: number }[]): Ask {
     return {
         id: 'source',
         text: 'Where is the backup?',
         choices: [
             ...targets.map(({ name, place, count }) => ({
                 value: name,
-                text: `${name} (${place}): ${count === 1 ? '1 backup' : `${count} backups`}`,
+                text: `${name} (${place})${count === undefined ? '' : `: ${count === 1 ? '1 backup' : `${count} backups`}`}`,
             })),
             { value: 'path', text: 'a file: name it by its path' },
         ],

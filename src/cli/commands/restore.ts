@@ -1,6 +1,7 @@
 /** `proxsavectl restore`: asks what is needed, shows the plan, and has the daemon carry it out. */
 import type { Question, StartedChange } from '../../client/types.ts'
 import { Fault } from '../../core/errors.ts'
+import { runArchive } from '../archive.ts'
 import type { Cli, Command, Options } from '../command.ts'
 import { changeOptions, followChange, readAnswers } from '../follow.ts'
 import { readIdentityAnswer, identityOption } from '../identity.ts'
@@ -11,7 +12,10 @@ import { askInTime, askPassphrase, askText, canAsk } from '../prompt.ts'
 import { askToggles } from '../toggle.ts'
 
 type Asked = Question & { error?: string }
-type Planned = { question: Asked } | { plan: ShownPlan; digest: string }
+type Planned =
+    | { question: Asked }
+    | { fetch: { backup: string; from: string; size: number } }
+    | { plan: ShownPlan; digest: string }
 
 /** A conversation longer than this goes in circles. */
 const mostRounds = 64
@@ -103,11 +107,15 @@ async function converse(
     cli: Cli,
     request: Request,
     signal: AbortSignal,
-): Promise<Exclude<Planned, { question: Asked }>> {
+): Promise<Extract<Planned, { digest: string }>> {
     const wrong = new Map<string, number>()
     for (let round = 0; round < mostRounds; round++) {
         const planned = await cli.client.call<Planned>('POST', '/v1/restores/plan', { body: request, signal })
         if ('plan' in planned) return planned
+        if ('fetch' in planned) {
+            await runArchive(cli, 'fetch', { backup: planned.fetch.backup })
+            continue
+        }
         const { question } = planned
         const { answers } = request
         if (question.error !== undefined) {

@@ -4,9 +4,10 @@ import type { VerifyResult } from '../../backup/verify.ts'
 import { Fault } from '../../core/errors.ts'
 import { limits } from '../../core/limits.ts'
 import type { Json } from '../../engine/change.ts'
+import type { Identity as Key } from '../../archive/unlock.ts'
 import { readSmallFile } from '../../host/atomic.ts'
 import { readSigningKey } from '../../keys/signing-key.ts'
-import { identityFor, type Located, locate } from '../backups.ts'
+import { bringHere, type Here, identityFor, type Located, locate } from '../backups.ts'
 import type { Daemon } from '../daemon.ts'
 import { type Call, route } from '../route.ts'
 
@@ -33,6 +34,7 @@ const Identity = Type.Union(
 )
 const closed = { additionalProperties: false } as const
 
+const Fetch = Type.Object({ backup: Backup }, closed)
 const Verify = Type.Object({ backup: Backup, deep: may(Type.Boolean()), identity: may(Identity) }, closed)
 const Files = Type.Object({ backup: Backup, category: may(Category), identity: may(Identity) }, closed)
 const Decrypt = Type.Object({ backup: Backup, output: AbsolutePath, identity: may(Identity) }, closed)
@@ -75,6 +77,28 @@ async function stream(
     return value
 }
 
+/**
+ * Hands out the archive as a file of this host, and what opens it; the progress of its download goes to the client too.
+ * A passphrase that is missing is told before anything is downloaded.
+ */
+async function withArchive(
+    { backup, identity, locked = true }: { backup: string; identity?: Key; locked?: boolean },
+    call: Call<unknown, unknown>,
+    daemon: Daemon,
+    use: (here: Here, identities: Key | undefined) => Promise<void>,
+): Promise<void> {
+    const located = await locate(daemon, backup)
+    const identities = locked ? identityFor(daemon, located, identity) : undefined
+    const here = await bringHere(daemon, located, { signal: call.signal, onEvent: event => call.send(event) })
+    try {
+        await use(here, identities)
+        here.release()
+    } catch (error) {
+        here.release(limits.downloadRetryMs)
+        throw error
+    }
+}
+
 /** Text of the file that says whose archives are trusted besides one's own. */
 function allowedSigners(daemon: Daemon): string | undefined {
     const bytes = readSmallFile(`${daemon.keys.config}/allowed_signers`, limits.configBytes)
@@ -104,6 +128,24 @@ async function verify(
 export const archiveRoutes = [
     route({
         method: 'POST',
+        path: '/v1/archives/fetch',
+        summary: 'bring an archive of a source here for a restore; one that is here already ends at once',
+        access: 'root',
+        body: Fetch,
+        answer: Event,
+        stream: true,
+        async handle(call, daemon) {
+            const located = await locate(daemon, call.body.backup)
+            const here = await bringHere(daemon, located, {
+                signal: call.signal,
+                onEvent: event => call.send(event),
+            })
+            here.release(limits.downloadKeptMs)
+            await call.send({ event: 'result', value: { path: here.path } })
+        },
+    }),
+    route({
+        method: 'POST',
         path: '/v1/archives/verify',
         summary: 'is an archive whole, and who signed it',
         access: 'root',
@@ -112,20 +154,21 @@ export const archiveRoutes = [
         stream: true,
         async handle(call, daemon) {
             const { backup, deep = false, identity } = call.body
-            const located = await locate(daemon, backup)
             const { state } = daemon.parts
             const allowed = allowedSigners(daemon)
-            const params = {
-                path: located.path,
-                deep,
-                identities: deep ? identityFor(daemon, located, identity) : undefined,
-                trust: {
-                    own: readSigningKey(state)?.publicKey,
-                    allowedSigners: allowed,
-                },
-                scratch: `${state}/scratch`,
-            }
-            await verify(located, deep, () => stream('archive.verify', params, call, daemon), daemon)
+            await withArchive({ backup, identity, locked: deep }, call, daemon, (here, identities) => {
+                const params = {
+                    path: here.path,
+                    deep,
+                    identities,
+                    trust: {
+                        own: readSigningKey(state)?.publicKey,
+                        allowedSigners: allowed,
+                    },
+                    scratch: `${state}/scratch`,
+                }
+                return verify(here, deep, () => stream('archive.verify', params, call, daemon), daemon)
+            })
         },
     }),
     route({
@@ -138,9 +181,9 @@ export const archiveRoutes = [
         stream: true,
         async handle(call, daemon) {
             const { backup, category, identity } = call.body
-            const located = await locate(daemon, backup)
-            const identities = identityFor(daemon, located, identity)
-            await stream('archive.files', { path: located.path, identities, category }, call, daemon)
+            await withArchive({ backup, identity }, call, daemon, async ({ path }, identities) => {
+                await stream('archive.files', { path, identities, category }, call, daemon)
+            })
         },
     }),
     route({
@@ -153,24 +196,14 @@ export const archiveRoutes = [
         stream: true,
         async handle(call, daemon) {
             const { backup, output, identity } = call.body
-            const located = await locate(daemon, backup)
-            const identities = identityFor(daemon, located, identity)
             const signingKey =
                 readSigningKey(daemon.parts.state) === undefined
                     ? undefined
                     : `${daemon.parts.state}/signing_key`
-            await stream(
-                'archive.decrypt',
-                {
-                    path: located.path,
-                    identities,
-                    output,
-                    signingKey,
-                    allowedSigners: allowedSigners(daemon),
-                },
-                call,
-                daemon,
-            )
+            const rest = { output, signingKey, allowedSigners: allowedSigners(daemon) }
+            await withArchive({ backup, identity }, call, daemon, async ({ path }, identities) => {
+                await stream('archive.decrypt', { path, identities, ...rest }, call, daemon)
+            })
         },
     }),
     route({
@@ -183,14 +216,9 @@ export const archiveRoutes = [
         stream: true,
         async handle(call, daemon) {
             const { backup, output, paths = [], category, identity } = call.body
-            const located = await locate(daemon, backup)
-            const identities = identityFor(daemon, located, identity)
-            await stream(
-                'archive.extract',
-                { path: located.path, identities, output, paths, category },
-                call,
-                daemon,
-            )
+            await withArchive({ backup, identity }, call, daemon, async ({ path }, identities) => {
+                await stream('archive.extract', { path, identities, output, paths, category }, call, daemon)
+            })
         },
     }),
     route({
@@ -204,21 +232,19 @@ export const archiveRoutes = [
         async handle(call, daemon) {
             const { left, right, categories, identity } = call.body
             const { root, state } = daemon.parts
-            const side = async (reference: string) => {
-                const located = await locate(daemon, reference)
-                return { path: located.path, identities: identityFor(daemon, located, identity) }
-            }
             const never = [state, ...[...daemon.targets().values()].map(target => target.place)]
             const exclude = daemon.config.config.backup.exclude
-            const params = {
-                left: await side(left),
-                right:
-                    right === 'live'
-                        ? { root, exclude, never, scratch: `${state}/scratch` }
-                        : await side(right),
-                categories,
+            const live = { root, exclude, never, scratch: `${state}/scratch` }
+            const compare = async (params: { left: object; right: object }) => {
+                await stream('archive.diff', { ...params, categories }, call, daemon)
             }
-            await stream('archive.diff', params, call, daemon)
+            await withArchive({ backup: left, identity }, call, daemon, (here, identities) => {
+                const one = { path: here.path, identities }
+                if (right === 'live') return compare({ left: one, right: live })
+                return withArchive({ backup: right, identity }, call, daemon, (other, keys) =>
+                    compare({ left: one, right: { path: other.path, identities: keys } }),
+                )
+            })
         },
     }),
 ]

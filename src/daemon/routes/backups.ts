@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { BackupDetail, BackupList, StartedChange } from '../../core/answers.ts'
 import { asFault, Fault } from '../../core/errors.ts'
 import { newestFirst } from '../../backup/list.ts'
-import { listAll, locate, ownOnly, startBackup, upstreamDirectories } from '../backups.ts'
+import { listAll, listSources, locate, ownOnly, startBackup, upstreamDirectories } from '../backups.ts'
 import type { Daemon } from '../daemon.ts'
 import { route } from '../route.ts'
 import { listUpstream } from '../upstream.ts'
@@ -60,6 +60,11 @@ export const backupRoutes = [
                 hint: problem!.hint,
             }))
             if (all === true && target === undefined) {
+                const remote = await listSources(daemon)
+                backups.push(...remote.backups)
+                for (const { target, problem } of remote.targets)
+                    if (problem !== undefined)
+                        problems.push({ target: target.name, message: problem.message, hint: problem.hint })
                 const foreign = await listUpstream(upstreamDirectories(daemon))
                 backups.push(...foreign.backups)
                 backups.sort(newestFirst)
@@ -69,7 +74,8 @@ export const backupRoutes = [
                     if (!listed.has(problem.target)) problems.push({ hint: undefined, ...problem })
             }
             return {
-                backups: all === true ? backups : ownOnly(backups),
+                // Who names a source wants to see what is there.
+                backups: all === true || daemon.sources().has(target ?? '') ? backups : ownOnly(backups),
                 ...(problems.length > 0 ? { problems } : {}),
             }
         },

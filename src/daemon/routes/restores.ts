@@ -52,6 +52,12 @@ const Start = Type.Object(
 )
 const Planned = Type.Union([
     Type.Object({ question: Type.Record(Type.String(), Type.Unknown()) }),
+    Type.Object({
+        fetch: Type.Object(
+            { backup: Type.String(), from: Type.String(), size: Type.Integer() },
+            { description: 'it lies on a source: POST /v1/archives/fetch first, then ask again' },
+        ),
+    }),
     Type.Object({ plan: Type.Record(Type.String(), Type.Unknown()), digest: Type.String() }),
 ])
 
