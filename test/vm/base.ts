@@ -11,7 +11,11 @@ export const suites = ['trixie', 'bookworm'] as const
 export type Suite = (typeof suites)[number]
 
 /** What a bare Debian with systemd has, the dependencies of the package, and the tools to open a backup by hand. */
-const packages = ['systemd', 'systemd-sysv', 'dbus', 'age', 'zstd', 'openssh-client', 'curl', 'procps']
+const packages = [
+    ...['systemd', 'systemd-sysv', 'dbus', 'age', 'zstd', 'curl', 'procps'],
+    // Whoever restores is connected through it.
+    ...['openssh-client', 'openssh-server'],
+]
 const sslPackage: Record<Suite, string> = { trixie: 'libssl3t64', bookworm: 'libssl3' }
 
 /** Changes when the way a base system is made does. */

@@ -127,9 +127,41 @@ export class Machine {
         await this.#until(seconds, what, check)
     }
 
-    /** Path on the host of a path inside. */
+    /** Starts a command inside that goes on while a test does other things. */
+    start(argv: string[]): Subprocess<'pipe', 'pipe', 'pipe'> {
+        return spawn(
+            [
+                ...['nsenter', `--target=${this.#leader}`, '--all', '--'],
+                ...['env', '-i', '--chdir=/root', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root'],
+                ...['LANG=C.UTF-8', ...argv],
+            ],
+            { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe' },
+        )
+    }
+
+    /** Path on the host of a path inside. What is mounted inside is not seen there. */
     path(inside: string): string {
         return join(this.dir, inside)
+    }
+
+    /** Path on the host of a path inside of the running machine, its mounts included. */
+    live(inside: string): string {
+        return `/proc/${this.#leader}/root${inside}`
+    }
+
+    /** A process inside as the host numbers it: signals get there without the time that entering takes. */
+    hostPid(inside: number): number {
+        const below = [this.#leader]
+        for (let pid = below.pop(); pid !== undefined; pid = below.pop()) {
+            try {
+                const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+                if (/^NSpid:.*\t(\d+)$/m.exec(status)?.[1] === String(inside)) return pid
+            } catch {
+                continue
+            }
+            below.push(...childrenOf(pid))
+        }
+        throw new Error(`${this.name}: there is no process ${inside}`)
     }
 
     copyIn(from: string, inside: string): void {
@@ -249,6 +281,20 @@ function findInit(pid: number): number {
         if (deeper !== 0) return deeper
     }
     return 0
+}
+
+/** Children of all threads of a process on the host; none when it is gone. */
+export function childrenOf(pid: number): number[] {
+    try {
+        return readdirSync(`/proc/${pid}/task`).flatMap(thread =>
+            readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+                .split(' ')
+                .filter(child => child !== '')
+                .map(Number),
+        )
+    } catch {
+        return []
+    }
 }
 
 function isAlive(pid: number): boolean {
