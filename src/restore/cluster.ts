@@ -12,7 +12,12 @@ import { readPmxcfsBytes, readPmxcfsDatabase } from '../host/pmxcfs-db.ts'
 import { showPath, Tree } from '../host/tree.ts'
 import { openSaved } from './open.ts'
 import { membersOf } from './isolation.ts'
-import type { DatabaseParams, DatabaseCheckParams, DatabaseCompareParams } from './database.ts'
+import type {
+    DatabaseCheckParams,
+    DatabaseCompareParams,
+    DatabaseExportParams,
+    DatabaseParams,
+} from './database.ts'
 import type { FileAction } from './types.ts'
 
 /** Path in archives and below the root, without a leading slash. */
@@ -87,6 +92,15 @@ export function databaseTasks(wish: DatabaseWish): DatabaseTasks {
             title: 'compare /etc/pve with the restored database',
             params: { live: databasePath },
         },
+    }
+}
+
+/** SAFE: behind `restore.export`, when the database is among what it exports. */
+export function databaseExportTask(directory: string): DatabaseTask<DatabaseExportParams> {
+    return {
+        kind: 'restore.database-export',
+        title: 'take the files of /etc/pve out of the exported database',
+        params: { directory, database: databasePath },
     }
 }
 

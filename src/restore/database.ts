@@ -6,6 +6,7 @@
  * before anything is taken back: the log of the old database goes first, so that what pmxcfs finds is the old database,
  * or the new one, and never the new one with the log of the old, which SQLite would replay over it without a word.
  */
+import { basename, dirname } from 'node:path'
 import { categoryById } from '../catalog/index.ts'
 import { Fault } from '../core/errors.ts'
 import type { Json } from '../engine/change.ts'
@@ -24,10 +25,12 @@ import type { Systemd } from '../host/systemd.ts'
 import type { TimedClock } from '../host/timer.ts'
 import { compareTrees, type Differences, explainCorosync, explainNodes, filesOf } from './cluster.ts'
 import { describeAlive, findAlive, membersOf, type PeerProbe, seenByCorosync } from './isolation.ts'
+import { exportsDirectory } from './host.ts'
 import { askIsolated } from './questions.ts'
 import { orderServices } from './services.ts'
 
 export interface DatabaseHost {
+    state: string
     /** The tree that is restored: `/`, or another root. */
     root: string
     exec: Exec
@@ -59,6 +62,13 @@ export type DatabaseParams = {
     live: string
 }
 
+export type DatabaseExportParams = {
+    /** That of `restore.export`, absolute. */
+    directory: string
+    /** The exported database below it. */
+    database: string
+}
+
 export type DatabaseCompareParams = { live: string }
 
 const bounds = {
@@ -83,6 +93,7 @@ export function registerDatabaseTasks(kinds: TaskKinds, host: DatabaseHost): Tas
         .register(restoreDatabaseCheck(host))
         .register(restoreDatabase(host))
         .register(restoreDatabaseCompare(host))
+        .register(restoreDatabaseExport(host))
 }
 
 // --- before anything stops -------------------------------------------------------------------------------------
@@ -607,6 +618,72 @@ async function compareWithin(
         return value as unknown as Differences
     } finally {
         stop()
+    }
+}
+
+// --- SAFE ------------------------------------------------------------------------------------------------------
+
+/** Behind the export of the database: the files that are in it, beside it, to look at and to take from. */
+export function restoreDatabaseExport(host: DatabaseHost): TaskKind<DatabaseExportParams> {
+    const withExports = <T>(act: (exports: PlaceTree) => T): T => {
+        const exports = new PlaceTree(exportsDirectory(host.state), host.calls ?? placeCalls)
+        try {
+            return act(exports)
+        } finally {
+            exports.close()
+        }
+    }
+    const placesOf = ({ directory, database }: DatabaseExportParams) => {
+        const top = basename(directory)
+        if (dirname(directory) !== exportsDirectory(host.state) || top.startsWith('.'))
+            throw new Fault(
+                'failed',
+                `cannot export to ${directory}: exports lie in ${exportsDirectory(host.state)}`,
+            )
+        return { database: `${top}/${database}`, tree: `${top}/${exportedTree}` }
+    }
+    return {
+        kind: 'restore.database-export',
+        async do(params, context) {
+            const places = placesOf(params)
+            return withExports(exports => {
+                exports.removeTree(places.tree)
+                const tree = readable(() => readPmxcfsBytes(exports.readWhole(places.database)))
+                if (tree === undefined) {
+                    context.warn(`no files can be taken out of ${params.directory}/${params.database}`)
+                    return { files: 0 }
+                }
+                for (const { severity, text } of tree.problems)
+                    if (severity !== 'remark') context.warn(`the cluster database is not sound: ${text}`)
+                exports.makeDirectory(places.tree)
+                for (const { path, type, data } of tree.entries)
+                    if (type === 'directory') exports.makeDirectory(`${places.tree}/${path}`)
+                    else exports.writeWhole(`${places.tree}/${path}`, data)
+                exports.settle()
+                const files = filesOf(tree).size
+                context.log(`${files} files of /etc/pve are in ${params.directory}/${exportedTree}`)
+                return { files }
+            })
+        },
+        async undo(params) {
+            if (!existsInState(host)) return
+            const places = placesOf(params)
+            withExports(exports => {
+                exports.removeTree(places.tree)
+                exports.settle()
+            })
+        },
+    }
+}
+
+const exportedTree = 'etc-pve-from-config.db'
+
+function existsInState(host: DatabaseHost): boolean {
+    const state = new PlaceTree(host.state)
+    try {
+        return state.look(basename(exportsDirectory(host.state)))?.type === 'directory'
+    } finally {
+        state.close()
     }
 }
 

@@ -195,7 +195,9 @@ describe('members', () => {
         const { asked, unknown } = await findAlive(members, probe, signal)
         expect([asked, unknown.length]).toEqual([512, 88])
         expect(most).toBeLessThanOrEqual(32)
-        expect(findAlive(members, probe, AbortSignal.abort(new Error('stopped')))).rejects.toThrow('stopped')
+        await expect(findAlive(members, probe, AbortSignal.abort(new Error('stopped')))).rejects.toThrow(
+            'stopped',
+        )
     })
 
     test('those that corosync sees are read from pvecm status', () => {

@@ -13,12 +13,17 @@ import { type Disk, realDisk } from '../../src/host/disk.ts'
 import type { Exec } from '../../src/host/exec.ts'
 import { type PlaceCalls, placeCalls } from '../../src/host/place.ts'
 import { etcPveFromDatabase } from '../../src/host/pmxcfs-db.ts'
-import { databaseTasks, restoreCompareDatabase } from '../../src/restore/cluster.ts'
-import { type DatabaseHost, registerDatabaseTasks } from '../../src/restore/database.ts'
+import { databaseExportTask, databaseTasks, restoreCompareDatabase } from '../../src/restore/cluster.ts'
+import {
+    type DatabaseHost,
+    registerDatabaseTasks,
+    restoreDatabaseExport,
+} from '../../src/restore/database.ts'
 import type { PeerProbe } from '../../src/restore/isolation.ts'
 import { bench as engineBench } from '../engine/orders.ts'
 import { drive, SimSystemd } from '../sim/systemd.ts'
 import { type Trouble, Troubled } from './bench.ts'
+import { testContext } from './context.ts'
 import { corosyncConf, makeClusterDatabase, openClusterDatabase, type Wanted } from './cluster-db.ts'
 
 /** PROXSAVE_CRASHES=all tries every call, a number as many of them, spread evenly. */
@@ -131,6 +136,7 @@ function lab(options: Options = {}) {
     const calls = options.calls ?? placeCalls
     registerDatabaseTasks(kinds, {
         root,
+        state,
         exec: options.exec ?? noCommand,
         systemd: undefined,
         clock: made.clock,
@@ -633,5 +639,41 @@ describe('on a running host', () => {
         expect(said).toContain('not in the database: /etc/pve/odd.cfg')
         expect(said).not.toContain('known_hosts')
         expect(said).not.toContain('.version')
+    })
+})
+
+describe('SAFE', () => {
+    const kindOf = () => restoreDatabaseExport({ state, finished: () => false } as unknown as DatabaseHost)
+    const exported = () => join(state, 'exports/pve1-20261120T023000Z')
+    const put = () => {
+        fs.mkdirSync(join(exported(), 'var/lib/pve-cluster'), { recursive: true })
+        fs.copyFileSync(saved, join(exported(), 'var/lib/pve-cluster/config.db'))
+    }
+
+    test('has the files of /etc/pve beside the exported database, twice the same, and none after the undo', async () => {
+        put()
+        const before = picture()
+        const { params } = databaseExportTask(exported())
+        const context = testContext({ dir: base })
+        await kindOf().do(params, context)
+        expect(await kindOf().do(params, context)).toEqual({ files: 2 })
+        const file = join(exported(), 'etc-pve-from-config.db/nodes/pve1/qemu-server/100.conf')
+        expect(fs.readFileSync(file, 'utf8')).toBe('name: saved\n')
+        expect(fs.statSync(file).mode & 0o077).toBe(0)
+        expect(picture()).toEqual(before)
+        await kindOf().undo(params, context)
+        expect(fs.readdirSync(exported())).toEqual(['var'])
+    })
+
+    test('a database that cannot be read is a warning, and no other place is written to', async () => {
+        fs.writeFileSync(saved, 'text')
+        put()
+        const context = testContext({ dir: base })
+        expect(await kindOf().do(databaseExportTask(exported()).params, context)).toEqual({ files: 0 })
+        expect(context.warnings.join()).toContain('no files can be taken out')
+        const elsewhere = kindOf().do(databaseExportTask(join(root, 'x')).params, context)
+        await expect(elsewhere).rejects.toThrow('exports lie in')
+        const above = kindOf().do(databaseExportTask(join(state, 'exports/..')).params, context)
+        await expect(above).rejects.toThrow('exports lie in')
     })
 })
