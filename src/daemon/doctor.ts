@@ -141,7 +141,11 @@ async function checkUpstreamPlaces(daemon: Daemon): Promise<Found[]> {
     if (places === undefined) return []
     const { backups, problems } = await listUpstream(places.directories.map(path => within(root, path)))
     const where = places.directories.join(', ') || 'no directory'
-    const remote = places.remote === undefined ? '' : `; its remote is ${places.remote}`
+    const known = daemon.config.config.sources.some(source => source.remote === places.remote)
+    const remote =
+        places.remote === undefined
+            ? ''
+            : `; its remote is ${places.remote}${known ? '' : ' (a [source.NAME] in the configuration lists it)'}`
     const found = ok(
         `${count(backups.length, 'archive')} in ${where} (${places.file})${remote}: proxsavectl list --all-hosts`,
     )

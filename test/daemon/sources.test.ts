@@ -118,6 +118,19 @@ describe.skipIf(!here)('a source', () => {
         await noCopies()
     })
 
+    test('an archive without a bundle comes with what lies beside it', async () => {
+        const { path } = shelf.make({ kind: 'xz', pieces: hostTree() })
+        const from = path.slice(0, path.lastIndexOf('/'))
+        const name = path.slice(from.length + 1)
+        const files = readdirSync(from).filter(file => file.startsWith(name))
+        expect(files.length).toBeGreaterThan(1)
+        for (const file of files) copyFileSync(join(from, file), join(remote, file))
+        expect((await json('show', name)).document.backup).toMatchObject({ target: 'cloud', host: 'pve1' })
+        expect((await daemon.ctl('verify', name)).out).toContain('signs nothing')
+        for (const file of files) rmSync(join(remote, file))
+        await noCopies()
+    })
+
     test('restore downloads once, plans, restores, and removes the copy', async () => {
         writeFileSync(at('etc/cron.d/nightly'), 'broken\n')
         const before = treeState(daemon.root, '/var/backups')
