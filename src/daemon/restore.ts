@@ -8,6 +8,7 @@ import { readSmallFile } from '../host/atomic.ts'
 import { loadIdentity, loadProtectedIdentity } from '../keys/identity.ts'
 import { readSigningKey } from '../keys/signing-key.ts'
 import { compare, type HostFacts } from '../restore/compatibility.ts'
+import type { DatabaseFacts } from '../restore/cluster.ts'
 import { databaseComesBack, type Circumstances } from '../restore/decide.ts'
 import { exportsDirectory } from '../restore/host.ts'
 import { chooseCategories, type Held, readCategories } from '../restore/modes.ts'
@@ -42,7 +43,15 @@ export interface Fetch {
 type Round =
     | { question: ask.Ask }
     | { fetch: Fetch }
-    | { plan: BarePlan; survey: Survey; examined: Examined; host: HostFacts; identity?: Identity }
+    | {
+          plan: BarePlan
+          survey: Survey
+          examined: Examined
+          host: HostFacts
+          identity?: Identity
+          /** A person says that no other member of the cluster runs. */
+          isolated: boolean
+      }
 
 type Planned = Exclude<Round, { question: ask.Ask } | { fetch: Fetch }>
 
@@ -143,7 +152,10 @@ function changeOf(round: Planned, reference: string | undefined, by: string, liv
     }
 }
 
-function tasksFor({ plan, survey, examined, host, identity }: Planned, reference: string | undefined) {
+function tasksFor(
+    { plan, survey, examined, host, identity, isolated }: Planned,
+    reference: string | undefined,
+) {
     return tasksOf({
         archive: plan.backup.path,
         identity: identity === undefined ? undefined : reference,
@@ -153,6 +165,11 @@ function tasksFor({ plan, survey, examined, host, identity }: Planned, reference
         needs: plan.needs,
         backup: plan.backup.id,
         directories: survey.directories,
+        database: {
+            isolated,
+            hostname: host.name,
+            backupHostname: examined.summary.host.name,
+        },
         check: {
             product: host.product.kind,
             database: plan.categories.some(({ action }) => action === 'database'),
@@ -223,10 +240,11 @@ async function converseAbout(
         warnings.push(
             `the backup is signed by a key this host does not know: ${examined.signature.fingerprint}`,
         )
-    if (circumstances.database && databaseComesBack(circumstances))
-        warnings.push(
-            'the cluster database is replaced: everything in /etc/pve becomes what it was; stop the guests and isolate the node first',
-        )
+    const database =
+        circumstances.database && databaseComesBack(circumstances)
+            ? await examineDatabase(daemon, found, identity, host, examined, chosen.ids, signal)
+            : undefined
+    if (database !== undefined) warnings.push(...database.warnings)
     const free = freeBytes(state)
     const plan = makePlan({
         examined,
@@ -241,11 +259,12 @@ async function converseAbout(
         host: host.name,
         nowMs: clock.nowMs(),
         warnings,
+        irreversible: database?.irreversible,
         unitStates: await unitStates(daemon, units),
         freeBytes: free,
     })
     checkRoom(plan, free, state)
-    return { plan, survey, examined, host, identity }
+    return { plan, survey, examined, host, identity, isolated: request.answers['cluster.isolated'] === 'yes' }
 }
 
 // --- where it is ---------------------------------------------------------------------------------------------------
@@ -543,6 +562,36 @@ async function surveyOf(
         leftOut,
     }
     return (await runWorker('restore.survey', plain(params), { signal })) as unknown as Survey
+}
+
+/** What the saved database is and means for this host; refuses one that pmxcfs would not start with. */
+async function examineDatabase(
+    daemon: Daemon,
+    located: Located,
+    identities: Identity | undefined,
+    host: HostFacts,
+    examined: Examined,
+    chosen: string[],
+    signal: AbortSignal,
+): Promise<DatabaseFacts> {
+    const params = {
+        path: located.path,
+        identities,
+        host: {
+            hostname: host.name,
+            backupHostname: examined.summary.host.name,
+            member: host.cluster === 'cluster',
+            // A member has the key; otherwise it comes with the category.
+            authkey: host.cluster === 'cluster' || chosen.includes('corosync'),
+        },
+    }
+    const answer = await daemon.parts.runWorker('restore.examine-database', plain(params), { signal })
+    const facts = answer as unknown as DatabaseFacts
+    if (facts.refused !== undefined)
+        throw new Fault('damaged', facts.refused, {
+            hint: '--cluster safe exports it and restores the rest',
+        })
+    return facts
 }
 
 function rootWarnings({ parts: { root } }: Daemon): string[] {

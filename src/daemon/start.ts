@@ -22,7 +22,9 @@ import { adoptHost, loadHost } from '../keys/host-identity.ts'
 import { registerKeyTasks } from '../keys/index.ts'
 import { keyPaths } from '../keys/paths.ts'
 import { readSchedule } from '../schedule/apply.ts'
+import { registerDatabaseTasks } from '../restore/database.ts'
 import { registerHostTasks } from '../restore/host-tasks.ts'
+import { peerProbe } from '../restore/isolation.ts'
 import { registerFileTasks } from '../restore/tasks.ts'
 import { registerSetupTasks } from '../setup/index.ts'
 import { archiveRemove, targetPublish } from '../targets/tasks.ts'
@@ -236,6 +238,16 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
             const kept = daemon.secrets.get(reference)
             return kept === undefined ? undefined : (JSON.parse(kept) as Identity)
         },
+        finished: change => store.summary(change).state === 'done',
+    })
+    registerDatabaseTasks(kinds, {
+        root,
+        state,
+        exec,
+        systemd: daemon.parts.systemd,
+        clock: withTimers(clock),
+        runWorker,
+        probe: peerProbe(exec),
         finished: change => store.summary(change).state === 'done',
     })
     registerHostTasks(kinds, { root, exec, systemd: daemon.parts.systemd, clock: withTimers(clock) })

@@ -22,6 +22,8 @@ export interface PlanParts {
     nowMs: number
     /** What another root leaves out, or other things to know beforehand. */
     warnings: string[]
+    /** What an undo could not take back. */
+    irreversible?: string[]
     /** Units of the host with their states, by name; none are known with another root. */
     unitStates: ReadonlyMap<string, string> | undefined
     /** Bytes free below the state directory; undefined when that is not known. */
@@ -104,7 +106,7 @@ export function makePlan(parts: PlanParts): BarePlan {
             bytes: sizes.staged + sizes.kept + sizes.exported + 2 * 4096 * sizes.entries + 1024 * 1024,
             inodes: 3 * sizes.entries + 64,
         },
-        irreversible: [],
+        irreversible: parts.irreversible ?? [],
     }
     return plan
 }

@@ -1,6 +1,7 @@
 /** Which tasks bring a category back, by strategy, and the order in which the tasks of a restore stand. */
 import type { Strategy } from '../catalog/category.ts'
 import type { Json, PlannedTask } from '../engine/change.ts'
+import { databaseExportTask, databasePath, databaseTasks, type DatabaseWish } from './cluster.ts'
 import type { Needs } from './space.ts'
 import type { SurveyRow } from './survey.ts'
 import type { FileAction } from './types.ts'
@@ -10,14 +11,22 @@ export type StrategyTask = Pick<PlannedTask, 'kind' | 'title' | 'params' | 'opti
 /** What a strategy makes of one row of the survey. */
 export interface StrategyTasks {
     tasks: StrategyTask[]
+    /** Before any service stops, and behind their start. */
+    before?: StrategyTask[]
+    after?: StrategyTask[]
     /** Archive paths that these tasks take from the stage. */
     staged: string[]
     /** Paths that these tasks change: the snapshot holds them. */
     changes: FileAction[]
 }
 
-/** `backup` is what people call it. */
-export type PlanStrategy = (row: SurveyRow, backup: string) => StrategyTasks
+/** What a strategy knows of the restore besides its row; `backup` is what people call it. */
+export interface StrategyFacts {
+    backup: string
+    database?: DatabaseWish
+}
+
+export type PlanStrategy = (row: SurveyRow, facts: StrategyFacts) => StrategyTasks
 
 export class Strategies {
     readonly #plans = new Map<Strategy, PlanStrategy>()
@@ -33,9 +42,9 @@ export class Strategies {
         return [...this.#plans.keys(), 'export']
     }
 
-    tasksOf(row: SurveyRow, backup: string): StrategyTasks {
+    tasksOf(row: SurveyRow, facts: StrategyFacts): StrategyTasks {
         const plan = row.action === 'skip' ? undefined : this.#plans.get(row.action)
-        return plan?.(row, backup) ?? { tasks: [], staged: [], changes: [] }
+        return plan?.(row, facts) ?? { tasks: [], staged: [], changes: [] }
     }
 }
 
@@ -53,7 +62,7 @@ const replace: PlanStrategy = row => ({
 })
 
 /** Current and saved are made one by the rule of that file; the task keeps what stood there itself. */
-const merge: PlanStrategy = (row, backup) => {
+const merge: PlanStrategy = (row, { backup }) => {
     const saved = row.saved ?? []
     const which = saved.includes('etc/fstab')
         ? 'fstab'
@@ -73,8 +82,20 @@ const merge: PlanStrategy = (row, backup) => {
     }
 }
 
+/** The cluster database: checked before anything stops, swapped while services are down, compared when they run again. */
+const database: PlanStrategy = (_row, facts) => {
+    if (facts.database === undefined)
+        throw new Error('a restore of the database needs to know about this host')
+    const { staged, check, swap, compare } = databaseTasks(facts.database)
+    // The swap keeps the old database itself, with what lies beside it.
+    return { before: [check], tasks: [swap], after: [compare], staged, changes: [] }
+}
+
 /** One line a strategy. `export` is none of them: all exports of a restore are one task. */
-export const strategies = new Strategies().register('replace', replace).register('merge', merge)
+export const strategies = new Strategies()
+    .register('replace', replace)
+    .register('merge', merge)
+    .register('database', database)
 
 export const availableStrategies: readonly Strategy[] = strategies.available
 
@@ -95,6 +116,8 @@ export interface RestoreTasks {
     /** Directory of the exports. */
     exports?: string
     needs: Needs
+    /** When the cluster database comes back. */
+    database?: DatabaseWish
     /** What people call the backup; default: the path of the archive. */
     backup?: string
     /** Archive paths of tables that name directories which may be made: storages, datastores. */
@@ -108,7 +131,8 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
     const { archive, rows, units, startOrder, exports, needs } = restore
     const identity = restore.identity === undefined ? {} : { identity: restore.identity }
     const { backup = archive, directories = [], check } = restore
-    const applied = rows.filter(({ actions }) => actions.length > 0).map(row => registry.tasksOf(row, backup))
+    const facts: StrategyFacts = { backup, database: restore.database }
+    const applied = rows.filter(({ actions }) => actions.length > 0).map(row => registry.tasksOf(row, facts))
     const staged = [...new Set([...applied.flatMap(one => one.staged), ...directories])]
     const changes = applied.flatMap(one => one.changes)
     const tasks: PlannedTask[] = []
@@ -125,7 +149,10 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
     // Unit files that changed are read before anything is started again.
     const reload = changes.some(({ bytes }) => /^\/?(etc|usr\/lib|lib)\/systemd\/system(\/|$)/.test(bytes))
     // Also without a unit to stop: the service manager has to read what it is to start at the next boot.
-    const stops = changes.length > 0 && (units.length > 0 || reload)
+    const before = applied.flatMap(one => one.before ?? [])
+    for (const [index, { kind, title, params }] of before.entries())
+        add(`before-${index + 1}`, kind, title, params)
+    const stops = (changes.length > 0 || before.length > 0) && (units.length > 0 || reload)
     if (stops) add('stop', 'services.stop', 'stop services', { units, startOrder, reload })
     for (const [index, task] of applied.flatMap(one => one.tasks).entries()) {
         const { kind, title, params, ...more } = task
@@ -146,7 +173,13 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
             directory: exports,
         })
     }
+    if (exports !== undefined && exported.some(row => row.exported.includes(databasePath))) {
+        const { kind, title, params } = databaseExportTask(exports)
+        add('export-database', kind, title, params, { optional: true })
+    }
     if (stops) add('start', 'services.start', 'start services', { stop: 'stop', reload })
+    for (const [index, task] of applied.flatMap(one => one.after ?? []).entries())
+        add(`after-${index + 1}`, task.kind, task.title, task.params)
     if (check !== undefined && staged.length > 0)
         add('check', 'restore.check', 'look whether the host is well', {
             ...check,

@@ -119,6 +119,7 @@ class Surveyor {
                 if (action === 'skip') continue
                 row.saved?.push(entry.path)
                 if (action === 'export') this.#export(row, entry)
+                else if (action === 'database') this.#database(row, entry)
                 else if (this.#compare(row, entry) === 'unknown') unknown.push({ entry, row })
             }
         }
@@ -162,6 +163,22 @@ class Surveyor {
         }
         this.#rows.set(key, row)
         return row
+    }
+
+    /** Equal bytes prove nothing: what counts may be in the log beside the live one. So it is always put in place. */
+    #database(row: SurveyRow, entry: SavedEntry): void {
+        if (entry.type !== 'file') {
+            this.#unchanged++
+            return
+        }
+        const live = this.#tree.stat(entry.path)
+        this.#act(row, entry, live === undefined ? 'create' : 'replace', live?.size ?? 0)
+        for (const suffix of ['-wal', '-shm']) {
+            const beside = `${entry.path}${suffix}`
+            if (this.#tree.stat(beside) === undefined) continue
+            const path = `/${showPath(beside)}`
+            row.actions.push({ path, bytes: beside, action: 'remove', type: 'file', category: row.id })
+        }
     }
 
     #export(row: SurveyRow, entry: SavedEntry): void {

@@ -1,13 +1,15 @@
 /** A backup of a node of a cluster: SAFE or RECOVERY is asked, isolation only answered by name. */
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { mkdirSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { corosyncConf, makeClusterDatabase, openClusterDatabase } from '../restore/cluster-db.ts'
 import { RunningDaemon } from './running.ts'
 
 setDefaultTimeout(60_000)
 
 let daemon: RunningDaemon
+const databaseOf = ({ root }: RunningDaemon) => join(root, 'var/lib/pve-cluster/config.db')
 const base = { backup: 'latest', mode: 'storage' }
 
 async function plan(body: object) {
@@ -29,9 +31,10 @@ beforeAll(async () => {
         daemon.write('etc/corosync/corosync.conf', 'totem {\n}\n')
         daemon.write('etc/pve/storage.cfg', 'dir: local\n\tpath /var/lib/vz\n\tcontent iso\n')
         mkdirSync(join(daemon.root, 'var/lib/pve-cluster'), { recursive: true })
-        const database = new Database(join(daemon.root, 'var/lib/pve-cluster/config.db'))
-        database.run('CREATE TABLE tree (inode INTEGER PRIMARY KEY, name TEXT)')
-        database.close()
+        makeClusterDatabase(databaseOf(daemon), {
+            'corosync.conf': corosyncConf({ pve1: '192.0.2.1' }),
+            'storage.cfg': 'dir: local\n',
+        })
     })
     await daemon.ctl('setup', '--defaults')
     const saved = await daemon.ctl('backup')
@@ -89,4 +92,51 @@ test('of a standalone node asks nothing, and goes onto no member of a cluster', 
     expect(safe.plan.warnings.join()).toContain('member of a cluster')
     const forced = await plan({ cluster: 'recovery' })
     expect([forced.status, forced.text]).toEqual([500, expect.stringContaining('--cluster safe')])
+})
+
+test('a standalone database comes back as it was saved, without the log of its successor, and the undo has that again', async () => {
+    rmSync(join(daemon.root, 'etc/corosync'), { recursive: true })
+    const path = databaseOf(daemon)
+    rmSync(path)
+    makeClusterDatabase(path, {
+        'storage.cfg': 'dir: local\n',
+        'nodes/pve1/qemu-server/100.conf': 'name: old\n',
+    })
+    await daemon.stop()
+    await daemon.start()
+    expect([0, 6]).toContain((await daemon.ctl('backup')).status)
+
+    // A successor whose content sits in its log: copied as it lies, as a machine that lost its power has it.
+    const aside = join(daemon.root, 'aside.db')
+    const successor = openClusterDatabase(aside, { 'user.cfg': 'user:new@pve:1:0::::::\n' })
+    for (const suffix of ['', '-wal', '-shm']) copyFileSync(`${aside}${suffix}`, `${path}${suffix}`)
+    successor.close()
+    const before = ['', '-wal', '-shm'].map(suffix => readFileSync(`${path}${suffix}`))
+
+    const done = await daemon.ctl(
+        ...['restore', 'latest', '--mode', 'custom', '--category', 'pve_cluster'],
+        ...['--answer', 'confirm=RESTORE', '--json'],
+    )
+    const end = JSON.parse(done.out.trim().split('\n').at(-1)!)
+    expect([end.result, done.out.slice(-2000)]).toEqual([
+        expect.stringMatching(/^(ok|warning)$/),
+        expect.any(String),
+    ])
+    expect(existsSync(`${path}-wal`) || existsSync(`${path}-shm`)).toBe(false)
+    const database = new Database(path, { readonly: true })
+    const names = database
+        .query('SELECT name FROM tree')
+        .all()
+        .map(row => (row as { name: string }).name)
+    database.close()
+    expect(names).toContain('100.conf')
+    expect(names).not.toContain('user.cfg')
+
+    const undone = await daemon.ctl('undo', end.change, '--answer', 'confirm=UNDO')
+    expect([undone.status, undone.err]).toEqual([0, expect.any(String)])
+    expect(
+        ['', '-wal', '-shm'].map(suffix =>
+            readFileSync(`${path}${suffix}`).equals(before[['', '-wal', '-shm'].indexOf(suffix)]!),
+        ),
+    ).toEqual([true, true, true])
 })
