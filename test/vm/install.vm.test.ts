@@ -92,7 +92,8 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
             // A child of the daemon that was given the worker's role; commands that it captures have other names.
             const found = await machine.run(['pgrep', '--parent', main, '--full', 'worker'])
             worker = found.stdout.trim().split('\n')[0] ?? ''
-            return worker !== ''
+            // One that is stopped before it has begun to write has not asked to die with its parent yet.
+            return worker !== '' && readdirSync(machine.path('/var/backups/proxsave/.partial')).length > 0
         })
         await machine.must(['kill', '-STOP', worker])
         return { main, worker }
