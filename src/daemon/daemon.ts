@@ -1,6 +1,7 @@
 /** The daemon's parts in one place, as routes see them, and the configuration that they follow. */
 import { categories } from '../catalog/index.ts'
 import { asFault, Fault } from '../core/errors.ts'
+import { limits } from '../core/limits.ts'
 import { HeadCache } from '../backup/list.ts'
 import { Knowledge } from '../backup/verified.ts'
 import type { Runner } from '../engine/runner.ts'
@@ -15,6 +16,7 @@ import {
     defaultConfig,
 } from '../format/config.ts'
 import type { Clock } from '../host/clock.ts'
+import { readSmallFile } from '../host/atomic.ts'
 import { readConfigFiles } from '../host/config-files.ts'
 import type { Disk } from '../host/disk.ts'
 import type { Exec } from '../host/exec.ts'
@@ -27,6 +29,7 @@ import { Downloads } from './downloads.ts'
 import { ExaminedArchives } from './examined.ts'
 import { applySchedule } from '../schedule/apply.ts'
 import { openSources, openTargets } from '../targets/index.ts'
+import { storageMounts } from '../targets/storage-mounts.ts'
 import type { Log } from './log.ts'
 
 export interface DaemonParts {
@@ -132,7 +135,7 @@ export class Daemon {
     targets(): Map<string, Target> {
         const { root, clock } = this.parts
         const mounts = readMounts()
-        const configured = root === '/' ? readConfiguredMounts('/') : []
+        const configured = root === '/' ? [...readConfiguredMounts('/'), ...readStorageMounts()] : []
         return openTargets(this.#config.config.targets, {
             root,
             nowMs: () => clock.nowMs(),
@@ -170,4 +173,11 @@ function readConfig(root: string, before: Config | undefined): ConfigState {
         const fault = asFault(error)
         return { config: fallback, problems: [], fault, source: source === '' ? fault.message : source }
     }
+}
+
+const storageConfig = '/etc/pve/storage.cfg'
+
+function readStorageMounts(): string[] {
+    const text = readSmallFile(storageConfig, limits.configBytes)
+    return text === undefined ? [] : storageMounts(Buffer.from(text).toString('latin1'))
 }

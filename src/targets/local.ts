@@ -106,7 +106,7 @@ export class LocalTarget implements Target {
         for (const point of this.#host.configuredMounts())
             if (point !== '/' && isWithin(this.#path, point) && !mounts.has(point))
                 throw new Fault('failed', `cannot use the target ${this.name}: ${point} is not mounted`, {
-                    hint: `mount ${point}: /etc/fstab says that something belongs there`,
+                    hint: `mount ${point}: the configuration of this host says that something belongs there`,
                 })
     }
 }
