@@ -103,6 +103,7 @@ export const JobInfo = Type.Object(
         note: may(Text),
         active: Type.Boolean({ description: 'its timer is waiting' }),
         next: may(Time),
+        due: may(Type.String({ format: 'date-time', description: 'when its timer fired last' })),
         last: may(Type.Object({ change: Text, result: Text, time: Time })),
     },
     { title: 'Job' },

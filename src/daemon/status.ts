@@ -68,8 +68,10 @@ export function changeInfo(change: ChangeSummary): ChangeInfo {
     return change
 }
 
-/** A day later than it should have come, a backup is worth a word. */
-const graceMs = 26 * 3_600_000
+/** A scheduled run waits up to an hour for another change, and then takes its time. */
+const graceMs = 3 * 3_600_000
+/** A timer that never fired yet shows the moment of its first start, a little before or behind the first backup. */
+const slackMs = 5 * 60_000
 
 function backupWarnings(
     daemon: Daemon,
@@ -91,17 +93,26 @@ function backupWarnings(
     }
     if (last === null && config.jobs.length > 0)
         warnings.push({ text: 'there is no backup of this host yet', hint: 'proxsavectl backup' })
-    const daily = jobs.some(job => job.last !== undefined && job.next !== undefined)
-    if (last !== null && daily && nowMs - Date.parse(last.created) > graceMs) {
-        const overdue = jobs.every(
-            job => job.last === undefined || nowMs - Date.parse(job.last.time) < graceMs,
-        )
-        if (overdue)
-            warnings.push({
-                text: `the last backup is ${showAge(Date.parse(last.created), nowMs)}, although a job ran since`,
-                hint: 'proxsavectl history tells what became of it',
-            })
-    }
+    for (const job of jobs) warnings.push(...jobWarnings(job, last, nowMs))
+    return warnings
+}
+
+/** A run that went wrong, and one that did not come about at all: a refused backup is no change and not in the history. */
+export function jobWarnings(job: JobInfo, last: BackupInfo | null, nowMs: number): Warning[] {
+    const warnings: Warning[] = []
+    const lastMs = job.last === undefined ? 0 : Date.parse(job.last.time)
+    if (job.last?.result === 'failed' || job.last?.result === 'warning')
+        warnings.push({
+            text: `the last run of the job ${job.name}, ${showAge(lastMs, nowMs)}, ${job.last.result === 'failed' ? 'failed' : 'ended with warnings'}`,
+            hint: `proxsavectl history ${job.last.change}`,
+        })
+    const dueMs = job.due === undefined ? 0 : Date.parse(job.due)
+    const newestMs = Math.max(lastMs, last === null ? 0 : Date.parse(last.created))
+    if (newestMs > 0 && dueMs > newestMs + slackMs && nowMs - dueMs > graceMs)
+        warnings.push({
+            text: `the job ${job.name} was due ${showAge(dueMs, nowMs)}, and no backup came of it`,
+            hint: `journalctl -u proxsave-backup@${job.name} tells why; proxsavectl backup --job ${job.name} tries again`,
+        })
     return warnings
 }
 
@@ -151,6 +162,7 @@ export async function readJobs(daemon: Daemon): Promise<JobInfo[]> {
             ...(job.note === undefined ? {} : { note: job.note }),
             active: timer?.active === true,
             ...(timer?.nextMs === undefined ? {} : { next: new Date(timer.nextMs).toISOString() }),
+            ...(timer?.lastMs === undefined ? {} : { due: new Date(timer.lastMs).toISOString() }),
             ...(last === undefined
                 ? {}
                 : { last: { change: last.id, result: last.result ?? '', time: last.ended ?? last.began } }),
