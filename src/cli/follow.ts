@@ -56,6 +56,7 @@ export async function followChange(cli: Cli, change: string, answers: Answers = 
     const progress = await showProgress(cli)
     const interrupt = new AbortController()
     const titles = new Map<string, string>()
+    const warned = new Set<string>()
     const open = new OpenPrompts(cli, change)
     let detached = false
     const leave = () => {
@@ -66,7 +67,7 @@ export async function followChange(cli: Cli, change: string, answers: Answers = 
     open.onInterrupt = leave
     try {
         const end = await untilEnd(cli, change, interrupt.signal, event =>
-            show(cli, change, event, answers, progress, titles, open),
+            show(cli, change, event, answers, progress, titles, warned, open),
         )
         progress.stop()
         return cli.json ? statusOf(end) : summarise(cli, end)
@@ -134,6 +135,7 @@ async function show(
     answers: Answers,
     progress: Progress,
     titles: Map<string, string>,
+    warned: Set<string>,
     open: OpenPrompts,
 ): Promise<void> {
     if (cli.json) cli.output.document(event)
@@ -147,16 +149,21 @@ async function show(
             const title = safe(titles.get(event.task) ?? event.task)
             if (event.state === 'doing') progress.line(`  ${title}`)
             if (event.state === 'undoing') progress.line(`  undo: ${title}`)
-            if (event.state === 'failed' || event.state === 'undo-failed')
-                progress.line(`  ${colour('red', 'failed')}: ${title}: ${safe(event.error?.message ?? '')}`)
+            if (event.state === 'failed' || event.state === 'undo-failed') {
+                const why = `${title}: ${safe(event.error?.message ?? '')}`
+                // A task that may fail has said so as a warning already.
+                if (warned.has(why)) warned.delete(why)
+                else progress.line(`  ${colour('red', 'failed')}: ${why}`)
+            }
             return
         }
         case 'progress':
             progress.update({ ...event, text: event.text })
             return
         case 'log':
-            if (event.level === 'warning')
-                progress.line(`  ${colour('yellow', 'warning')}: ${safe(event.text)}`)
+            if (event.level !== 'warning') return
+            warned.add(safe(event.text))
+            progress.line(`  ${colour('yellow', 'warning')}: ${safe(event.text)}`)
             return
         case 'recovery':
             progress.line(`  ${colour('yellow', 'recovery')}: ${safe(event.text)}`)

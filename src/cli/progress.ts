@@ -61,6 +61,8 @@ async function barProgress({ terminal }: Cli): Promise<Progress> {
             clearOnComplete: true,
             fps: 8,
             linewrap: false,
+            // Whoever shows a bar takes it away at Ctrl+C; its handlers would keep the program alive at SIGTERM.
+            gracefulExit: false,
         })
     let bar: ReturnType<typeof make> | undefined
     const clear = () => {

@@ -1,6 +1,7 @@
 /** Setup, keys and reading a backup at a real terminal: what is asked, and what happens to a wrong answer. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RunningDaemon } from '../daemon/running.ts'
 
@@ -85,6 +86,15 @@ test('the passphrase is asked for, again when it does not fit, and what is found
         .map(line => line.split('\x1b[2K').at(-1)!.replaceAll(escapes, '').trim())
     expect(lines).toContain('~ /etc/network/interfaces  (content)')
     expect(lines.at(-2)).toBe('0 entries added, 0 removed, 1 changed')
+})
+
+test('Ctrl+C while the bar is up leaves the backup to the daemon, and says so', async () => {
+    mkdirSync(join(daemon.root, 'root'), { recursive: true })
+    writeFileSync(join(daemon.root, 'root/large'), randomBytes(128 * 1024 * 1024))
+    const ran = await typed(['backup'], [['looking at the host', '\x03']])
+    expect(ran.shown).toContain('The daemon goes on with it. To see it again: proxsavectl attach')
+    expect(ran.status).toBe(6)
+    expect((await daemon.ctl('attach')).status).toBeOneOf([0, 1])
 })
 
 test('an identity that left the host is asked for', async () => {

@@ -1,6 +1,6 @@
 /** `proxsavectl history`: every change, what it did and who asked. */
 import type { ChangeEvent, ChangeInfo, ChangeList } from '../../client/types.ts'
-import { showDuration } from '../../core/units.ts'
+import { showDuration, showSize } from '../../core/units.ts'
 import type { Cli, Command } from '../command.ts'
 import { safe, showTime } from '../output.ts'
 
@@ -52,8 +52,7 @@ async function showChange(cli: Cli, id: string): Promise<number> {
     if (detail.ended !== undefined)
         row('took', showDuration(Date.parse(detail.ended) - Date.parse(detail.began)))
     row('result', detail.result ?? detail.state)
-    for (const [name, value] of Object.entries(detail.facts))
-        row(name, typeof value === 'object' ? JSON.stringify(value) : String(value))
+    for (const [name, value] of Object.entries(detail.facts)) row(name, showFact(name, value))
     line()
     const titles = new Map<string, string>()
     for (const event of detail.events) {
@@ -61,6 +60,12 @@ async function showChange(cli: Cli, id: string): Promise<number> {
         if (text !== undefined) line(`${event.time.slice(11, 19)}  ${safe(text)}`)
     }
     return 0
+}
+
+function showFact(name: string, value: unknown): string {
+    if ((name === 'size' || name === 'bytes') && typeof value === 'number') return showSize(value)
+    if (Array.isArray(value) && value.every(one => typeof one === 'string')) return value.join(', ')
+    return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
 function describe(event: ChangeEvent, titles: Map<string, string>): string | undefined {
