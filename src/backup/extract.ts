@@ -7,6 +7,7 @@ import type { ByteString } from '../format/tar-write.ts'
 import { showPath, toByteString } from '../host/tree.ts'
 import { Unpacker } from '../host/unpack.ts'
 import { ContentDigest } from '../archive/digest.ts'
+import { databasePath, onlyInDatabase, unpackEtcPve } from './etc-pve.ts'
 import { selector } from './files.ts'
 import type { OperationIo } from '../engine/operation.ts'
 import { type Contents, openContents } from './contents.ts'
@@ -28,11 +29,21 @@ export async function archiveExtract(params: ExtractParams, io: OperationIo): Pr
         const { entries } = opened.reader.index(true)
         const live = entries.filter(entry => entry.superseded !== true)
         const inCategory = selector(params.category)
-        const chosen = choose(live.filter(inCategory), params.paths)
+        const wanted = params.paths.map(path => toByteString(path).replace(/^\/+|\/+$/g, ''))
+        const fromDatabase = params.category === undefined ? onlyInDatabase(live, wanted) : []
+        const others = wanted.filter(path => !fromDatabase.includes(path))
+        const chosen = wanted.length > 0 && others.length === 0 ? [] : choose(live.filter(inCategory), others)
         const parents = parentsOf(chosen, live)
         const unpacker = new Unpacker(params.output)
         try {
-            return await unpack(chosen, parents, live, unpacker, opened, io)
+            const database = live.find(({ path }) => path === databasePath)
+            const taken =
+                database === undefined || fromDatabase.length === 0
+                    ? { paths: [], bytes: 0 }
+                    : await unpackEtcPve(opened, database, fromDatabase, unpacker)
+            for (const path of taken.paths) await io.item({ path: `/${showPath(path)}` })
+            const { entries, bytes } = await unpack(chosen, parents, live, unpacker, opened, io)
+            return { entries: entries + taken.paths.length, bytes: bytes + taken.bytes, skipped: [] }
         } catch (error) {
             unpacker.abandon()
             throw error
@@ -44,9 +55,8 @@ export async function archiveExtract(params: ExtractParams, io: OperationIo): Pr
     }
 }
 
-function choose(entries: IndexEntry[], paths: string[]): IndexEntry[] {
-    if (paths.length === 0) return entries
-    const wanted = paths.map(path => toByteString(path).replace(/^\/+|\/+$/g, ''))
+function choose(entries: IndexEntry[], wanted: ByteString[]): IndexEntry[] {
+    if (wanted.length === 0) return entries
     const found = new Set<ByteString>()
     const chosen = entries.filter(({ path }) => {
         const match = wanted.find(root => root === '' || path === root || path.startsWith(`${root}/`))
@@ -82,7 +92,7 @@ async function unpack(
     unpacker: Unpacker,
     { reader, digests }: Contents,
     io: OperationIo,
-): Promise<Json> {
+): Promise<{ entries: number; bytes: number }> {
     const byPath = new Map(all.map(entry => [entry.path, entry]))
     /** Where the content of an entry goes: its own path, and names that link to it. */
     const places = new Map<IndexEntry, ByteString[]>()
@@ -133,5 +143,5 @@ async function unpack(
     unpacker.finish()
     for (const names of places.values())
         for (const path of names) await io.item({ path: `/${showPath(path)}` })
-    return { entries: done, bytes, skipped: [] }
+    return { entries: done, bytes }
 }

@@ -9,8 +9,10 @@ import type { Json } from '../engine/change.ts'
 import { checks } from '../format/check/index.ts'
 import type { IndexEntry } from '../format/index.ts'
 import type { Manifest } from '../format/manifest.ts'
+import { checkPmxcfsTree } from '../format/pmxcfs-db.ts'
 import { type ReadEntry, TarParser, type TarVisitor } from '../format/tar-read.ts'
 import { DataFile, discardFile, makePrivateDirectory } from '../host/data-file.ts'
+import { readPmxcfsDatabase } from '../host/pmxcfs-db.ts'
 import { checkDatabase } from '../host/sqlite.ts'
 import { showPath } from '../host/tree.ts'
 import { ContentDigest } from '../archive/digest.ts'
@@ -228,6 +230,7 @@ class CheckedEntry {
         }
         try {
             checkDatabase(this.#copy!.path)
+            this.#noteTree(this.#copy!.path, shown)
         } catch (error) {
             throw new Fault(
                 'damaged',
@@ -238,6 +241,16 @@ class CheckedEntry {
             )
         } finally {
             this.abandon()
+        }
+    }
+
+    /** SQLite finds it whole; whether pmxcfs would start with it is another question, and a note. */
+    #noteTree(path: string, shown: string): void {
+        try {
+            checkPmxcfsTree(readPmxcfsDatabase(path))
+        } catch (error) {
+            if (!(error instanceof Fault)) throw error
+            this.#problems.push(`${shown}: ${error.message}`)
         }
     }
 
