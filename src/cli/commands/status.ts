@@ -28,7 +28,8 @@ export const command: Command = {
         row('next backup', next ? `${showTime(next.time)} (job ${next.job})` : 'none scheduled')
         row('guard', 'none armed')
         row('running', running ? `${running.summary} (change ${running.id})` : 'nothing')
-        for (const change of status.unfinished.filter(({ id }) => id !== status.running?.id)) row('unfinished', `${change.summary} (change ${change.id})`)
+        for (const change of status.unfinished.filter(({ id }) => id !== status.running?.id))
+            row('unfinished', `${change.summary} (change ${change.id})`)
         if (status.deferred.length > 0) row('deferred', count(status.deferred.length, 'object'))
         for (const text of status.skipped) row('skipped', text)
         for (const warning of status.warnings) {
