@@ -217,6 +217,7 @@ function onRootDisk(place: string): boolean {
 async function checkSchedule(daemon: Daemon): Promise<Found | Found[]> {
     const { systemd, exec } = daemon.parts
     const { jobs } = daemon.config.config
+    if (daemon.config.fault !== undefined) return skipped('the configuration cannot be read')
     if (jobs.length === 0) return warning('no backup is scheduled', 'proxsavectl setup makes a daily job')
     if (systemd === undefined) return skipped('systemd is not asked here: jobs are not scheduled')
     const found: Found[] = []
@@ -232,6 +233,8 @@ async function checkSchedule(daemon: Daemon): Promise<Found | Found[]> {
                     'systemctl reload proxsave, then systemctl list-timers',
                 ),
             )
+        else if (state.next === undefined && daemon.parts.runner.running() === undefined)
+            found.push(failed(`${job.name}: systemd knows no next time for it`, 'systemctl reload proxsave'))
         else found.push(ok(`${job.name}: next ${state.next === undefined ? 'unknown' : showUtc(state.next)}`))
     }
     return found

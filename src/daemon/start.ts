@@ -292,7 +292,7 @@ async function followSchedule(daemon: Daemon): Promise<void> {
     if (systemd === undefined) return
     try {
         const jobs = await readSchedule(daemon.config.config, systemd)
-        if (jobs.some(job => !job.active)) await daemon.reload()
+        if (jobs.some(job => !job.active || job.nextMs === undefined)) await daemon.reload()
     } catch (error) {
         log.warning(asFault(error).message)
     }
@@ -301,8 +301,8 @@ async function followSchedule(daemon: Daemon): Promise<void> {
 async function reload(daemon: Daemon, notifier: Notifier): Promise<void> {
     notifier.reloading()
     try {
-        await daemon.reload()
-        daemon.parts.log.info('configuration read again')
+        const { problems } = await daemon.reload()
+        if (problems.length === 0) daemon.parts.log.info('configuration read again')
     } catch (error) {
         daemon.parts.log.error(asFault(error).message)
     } finally {

@@ -81,7 +81,8 @@ function backupWarnings(
 ): Warning[] {
     const { config } = daemon.config
     const warnings: Warning[] = []
-    if (daemon.parts.systemd !== undefined) {
+    // A configuration that cannot be read says nothing about jobs.
+    if (daemon.parts.systemd !== undefined && daemon.config.fault === undefined) {
         if (config.jobs.length === 0)
             warnings.push({ text: 'no backup is scheduled', hint: 'proxsavectl setup makes a daily job' })
         for (const job of jobs)
@@ -89,6 +90,11 @@ function backupWarnings(
                 warnings.push({
                     text: `the timer of the job ${job.name} is not active`,
                     hint: 'proxsavectl doctor tells more; systemctl reload proxsave starts it',
+                })
+            else if (job.next === undefined && daemon.parts.runner.running() === undefined)
+                warnings.push({
+                    text: `the job ${job.name} will not run: systemd knows no next time for "${job.schedule}"`,
+                    hint: 'proxsavectl doctor tells more; systemctl reload proxsave when the schedule is mended',
                 })
     }
     if (last === null && config.jobs.length > 0)

@@ -22,10 +22,13 @@ export async function applySchedule(
 ): Promise<AppliedSchedule> {
     const applied: AppliedSchedule = { started: [], stopped: [], problems: [] }
     await systemd.reload()
-    const running = new Set(
-        (await systemd.listUnits(timerPattern))
-            .filter(({ active }) => active === 'active' || active === 'activating')
-            .flatMap(({ name }) => jobOf(name) ?? []),
+    const timers = (await systemd.listUnits(timerPattern)).filter(
+        ({ active }) => active === 'active' || active === 'activating',
+    )
+    const running = new Set(timers.flatMap(({ name }) => jobOf(name) ?? []))
+    // A schedule that systemd could not read leaves its timer active and waiting for nothing, also when it is mended.
+    const waitsForNothing = new Set(
+        timers.filter(({ sub }) => sub === 'elapsed').flatMap(({ name }) => jobOf(name) ?? []),
     )
     const wanted = new Set(config.jobs.map(job => job.name))
 
@@ -34,8 +37,8 @@ export async function applySchedule(
         if (result === 'done' || result === 'not-found') applied.stopped.push(job)
         else applied.problems.push(`cannot stop the timer of the former job ${job}: systemd says ${result}`)
     }
-    for (const job of [...wanted].filter(name => !running.has(name))) {
-        const result = await systemd.start(timerOf(job))
+    for (const job of [...wanted].filter(name => !running.has(name) || waitsForNothing.has(name))) {
+        const result = await (running.has(job) ? systemd.restart(timerOf(job)) : systemd.start(timerOf(job)))
         if (result === 'done') applied.started.push(job)
         else
             applied.problems.push(

@@ -10,7 +10,11 @@ function job(name: string): JobConfig {
 }
 
 /** A service manager of a few timers that writes down what it was asked. */
-function fakeSystemd(timers: Record<string, string>, results: Record<string, JobResult> = {}) {
+function fakeSystemd(
+    timers: Record<string, string>,
+    results: Record<string, JobResult> = {},
+    subs: Record<string, string> = {},
+) {
     const asked: string[] = []
     const act = (verb: string, active: string) => async (unit: string) => {
         asked.push(`${verb} ${unit}`)
@@ -23,7 +27,7 @@ function fakeSystemd(timers: Record<string, string>, results: Record<string, Job
         description: '',
         load: name in timers ? 'loaded' : 'not-found',
         active: timers[name] ?? 'inactive',
-        sub: '',
+        sub: subs[name] ?? '',
         busy: false,
     })
     const systemd: Systemd = {
@@ -52,6 +56,16 @@ describe('applying a configuration', () => {
         const applied = await applySchedule({ jobs: [job('same'), job('new')] }, systemd)
         expect(applied).toEqual({ started: ['new'], stopped: ['old'], problems: [] })
         expect(asked).toEqual(['reload', 'stop proxsave-backup@old.timer', 'start proxsave-backup@new.timer'])
+    })
+
+    test('starts a timer again that waits for nothing, as after a schedule that was wrong', async () => {
+        const name = 'proxsave-backup@a.timer'
+        const { asked, systemd } = fakeSystemd({ [name]: 'active' }, {}, { [name]: 'elapsed' })
+        const applied = await applySchedule({ jobs: [job('a')] }, systemd)
+        expect([applied.started, asked]).toEqual([['a'], ['reload', `restart ${name}`]])
+        const waiting = fakeSystemd({ [name]: 'active' }, {}, { [name]: 'running' })
+        await applySchedule({ jobs: [job('a')] }, waiting.systemd)
+        expect(waiting.asked).toEqual(['reload'])
     })
 
     test('twice changes nothing the second time', async () => {
