@@ -394,7 +394,8 @@ function nextOffset(entries: IndexEntry[], at: number, end: number): number {
 }
 
 /** A fault of a parser below, with the file it is about. */
-function named(error: unknown, path: string): unknown {
+/** The same fault, with the path of the archive in its sentence. */
+export function named(error: unknown, path: string): unknown {
     if (!(error instanceof Fault) || error.message.includes(path)) return error
     const message = error.message
         .replace('the backup', path)

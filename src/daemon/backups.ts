@@ -1,5 +1,6 @@
 /** What the daemon does with backups: lists and finds them, starts new ones, and prunes behind them. */
 import { readHead } from '../archive/head.ts'
+import { named } from '../archive/reader.ts'
 import {
     describeArchive,
     findBackup,
@@ -198,6 +199,8 @@ async function locateFile(daemon: Daemon, path: string, found?: FoundArchive): P
         const stored = found?.stored ?? { name, size: file.size, modifiedMs: 0 }
         const backup = describeArchive({ target, stored, manifest, signed: signature !== undefined }, judge)
         return { path, backup, manifest, hasIdentity: identity !== undefined }
+    } catch (error) {
+        throw named(error, path)
     } finally {
         file.close()
     }
