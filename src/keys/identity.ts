@@ -179,12 +179,21 @@ export function planGenerate(
 
 /**
  * A change that takes the identity off the host. Refused unless its sheet was printed, or `force`: without it every
- * archive so far would be lost.
+ * archive so far would be lost. Refused too for an identity behind a passphrase: the passphrase opens only archives that
+ * carry a copy, and a host without the file makes none of those.
  */
 export async function planRemoveIdentity(paths: KeyPaths, by: string, force = false): Promise<Plan> {
     const path = existing(paths)
     if (path === undefined)
         throw new Fault('failed', 'cannot remove the identity: there is none on this host')
+    if (!force && path === paths.protectedIdentity)
+        throw new Fault(
+            'refused',
+            'cannot remove the identity: each backup takes a copy of it along, and later ones would not open with the passphrase alone',
+            {
+                hint: 'it may stay, nobody reads it without the passphrase; `--force` when a copy is kept elsewhere',
+            },
+        )
     const { sheets } = readKeyRecord(paths)
     const recipients = await recipientsOf(paths, path)
     const unprinted = recipients.filter(recipient => sheets[recipient] === undefined)

@@ -336,6 +336,16 @@ describe('taking the identity off the host', () => {
         expect((await fault(() => run(evil))).message).toContain('not the identity')
     })
 
+    test('behind a passphrase needs force, printed or not: later archives would carry no copy', async () => {
+        const { paths } = dependencies
+        const plan = planGenerate(paths, 'root', { comment: '', passphrase: 'r1' })
+        await run(plan)
+        markSheetPrinted(paths, [loadRecipients(paths)[0]!.text], Date.UTC(2026, 0, 1))
+        const found = await fault(() => planRemoveIdentity(paths, 'root'))
+        expect([found.kind, found.hint]).toEqual(['refused', expect.stringContaining('it may stay')])
+        expect((await planRemoveIdentity(paths, 'root', true)).tasks.length).toBe(1)
+    })
+
     test('of unknown recipients needs force', async () => {
         const { paths } = dependencies
         mkdirSync(paths.config, { recursive: true })

@@ -98,7 +98,7 @@ const remove: Command = {
     arguments: [{ usage: '[recipient...]', about: 'its text, the beginning of it, or its comment' }],
     options: [
         { flags: '--identity', about: 'take the private identity off this host, for good' },
-        { flags: '--force', about: 'although its sheet was never printed' },
+        { flags: '--force', about: 'although its sheet was never printed, or a passphrase protects it' },
     ],
     statuses: [0, 1, 2, 4, 8],
     example: 'proxsavectl keys remove --identity',
