@@ -17,6 +17,8 @@ export interface Capture {
 
 /** Commands are few and mostly wait for others: a few at once. */
 const AT_ONCE = 4
+/** A program that did not answer this many times is not asked again: a dead daemon behind it must not cost minutes. */
+const PATIENCE = 3
 
 /**
  * Captures the output of every command of the categories. A program that the host has not is passed over in silence;
@@ -32,12 +34,20 @@ export async function capture(
         (category.commands ?? []).map(command => ({ category: category.id, command })),
     )
     let kept = 0
+    const silent = new Map<string, number>()
     const work = async () => {
         for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
             if (signal?.aborted) return
             const { category, command } = next
+            const program = command.argv[0]!
+            if ((silent.get(program) ?? 0) >= PATIENCE) {
+                const why = `${command.argv.join(' ')} was not asked: ${program} did not answer before`
+                result.failed.push({ category, file: command.file, why })
+                continue
+            }
             const answer = await run(command, exec, signal)
             if (answer === undefined) continue
+            if (answer.silent === true) silent.set(program, (silent.get(program) ?? 0) + 1)
             if (answer.why !== undefined)
                 result.failed.push({ category, file: command.file, why: answer.why })
             if (answer.content.length === 0) continue
@@ -60,7 +70,7 @@ async function run(
     command: CapturedCommand,
     exec: Exec,
     signal: AbortSignal | undefined,
-): Promise<{ content: Uint8Array; why?: string } | undefined> {
+): Promise<{ content: Uint8Array; why?: string; silent?: true } | undefined> {
     const timeoutMs = command.timeoutMs ?? limits.commandMs
     const shown = command.argv.join(' ')
     let answer: Awaited<ReturnType<Exec>>
@@ -73,7 +83,11 @@ async function run(
     }
     if (!answer.found) return undefined
     if (answer.timedOut)
-        return { content: answer.stdout, why: `${shown} did not end within ${timeoutMs / 1000} s` }
+        return {
+            content: answer.stdout,
+            why: `${shown} did not end within ${timeoutMs / 1000} s`,
+            silent: true,
+        }
     const ok = answer.status !== null && (command.okStatuses ?? [0]).includes(answer.status)
     if (ok && !answer.truncated) return { content: answer.stdout }
     if (ok) return { content: answer.stdout, why: `${shown} printed too much; the beginning was kept` }

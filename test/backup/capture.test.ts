@@ -96,6 +96,20 @@ test('commands run a few at once, with a time limit and a bound each', async () 
     for (const given of options)
         expect(given).toMatchObject({ timeoutMs: limits.commandMs, maxBytes: limits.commandBytes })
 })
+test('a program that does not answer is not asked for ever', async () => {
+    const argv = (program: string) =>
+        Array.from({ length: 12 }, (_, at) => ({ file: `${program}${at}`, argv: [program, `${at}`] }))
+    const asked: string[] = []
+    const fake: Exec = async argv => {
+        asked.push(argv[0]!)
+        return answer(argv[0] === 'dead' ? { timedOut: true, status: null } : { stdout: Buffer.from('yes') })
+    }
+    const done = await capture([category([...argv('dead'), ...argv('alive')])], fake, undefined)
+    expect(asked.filter(program => program === 'dead').length).toBeLessThanOrEqual(6)
+    expect(done.outputs).toHaveLength(12)
+    expect(done.failed).toHaveLength(12)
+    expect(done.failed.map(({ why }) => why)).toContain('dead 9 was not asked: dead did not answer before')
+})
 test('all together are bounded, and what was left out is said', async () => {
     const fake: Exec = async () => answer({ stdout: Buffer.alloc(limits.commandBytes) })
     const commands = Array.from({ length: 6 }, (_, i) => ({ file: `f${i}`, argv: ['tool'] as [string] }))
