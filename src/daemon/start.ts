@@ -160,7 +160,8 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     await followSchedule(daemon)
 
     await stopped.promise
-    notifier.stopping('stopping')
+    // An undo takes as long as it takes, within our own bound; the unit's limit is for what is left of a dead daemon.
+    notifier.stopping('stopping', limits.stopMs + 30_000)
     stop()
     clearInterval(restart)
     await within(daemon.parts.runner.stop(), limits.stopMs)

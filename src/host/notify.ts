@@ -7,7 +7,8 @@ export interface Notifier {
     /** One line that `systemctl status` shows. */
     status(text: string): void
     reloading(): void
-    stopping(status: string): void
+    /** Stops, and may need `ms` for it: more than the unit's own limit. */
+    stopping(status: string, ms?: number): void
     /** A sign of life; to be given at least twice in `watchdogMs`. */
     alive(): void
     /** What the service manager allows between two signs of life, or undefined when it does not watch. */
@@ -41,7 +42,12 @@ export function notifierOf(
         status: text => tellIfPossible(`STATUS=${oneLine(text)}`),
         // Type=notify-reload compares this stamp; the kernel's CLOCK_MONOTONIC differs from ours only by suspend.
         reloading: () => tellIfPossible('RELOADING=1', `MONOTONIC_USEC=${boottimeNs() / 1000n}`),
-        stopping: status => tellIfPossible('STOPPING=1', `STATUS=${oneLine(status)}`),
+        stopping: (status, ms) =>
+            tellIfPossible(
+                'STOPPING=1',
+                `STATUS=${oneLine(status)}`,
+                ...(ms === undefined ? [] : [`EXTEND_TIMEOUT_USEC=${ms * 1000}`]),
+            ),
         alive: () => tellIfPossible('WATCHDOG=1'),
         watchdogMs: reachable ? watchdogMs(environment, pid) : undefined,
     }

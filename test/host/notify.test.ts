@@ -17,14 +17,16 @@ test('messages go to the socket that the manager named', () => {
     notifier.status('a\nMAINPID=1')
     notifier.alive()
     notifier.stopping('bye')
+    notifier.stopping('undoing', 90_000)
     notifier.reloading()
-    expect(sent.slice(0, 4)).toEqual([
+    expect(sent.slice(0, 5)).toEqual([
         '/run/systemd/notify READY=1\nSTATUS=listening',
         '/run/systemd/notify STATUS=a MAINPID=1',
         '/run/systemd/notify WATCHDOG=1',
         '/run/systemd/notify STOPPING=1\nSTATUS=bye',
+        '/run/systemd/notify STOPPING=1\nSTATUS=undoing\nEXTEND_TIMEOUT_USEC=90000000',
     ])
-    expect(sent[4]).toMatch(/RELOADING=1\nMONOTONIC_USEC=[1-9]\d+$/)
+    expect(sent[5]).toMatch(/RELOADING=1\nMONOTONIC_USEC=[1-9]\d+$/)
 })
 
 test('without a manager nothing is sent and nothing is watched', () => {
