@@ -13,6 +13,8 @@ export interface Trust {
 export interface SignatureState {
     state: 'own' | 'trusted' | 'foreign' | 'unsigned'
     fingerprint?: string
+    /** `ssh-ed25519 AAAA…` of a signer that is not known: what a person who knows better adds to the allowed signers. */
+    publicKey?: string
     principal?: string
 }
 
@@ -42,5 +44,5 @@ export function signatureOf(archive: ArchiveFile, trust: Trust, nowMs = Date.now
         const principal = allowed.find(one => one.key === key)?.principals.join(',')
         return { state: 'trusted', fingerprint, principal }
     }
-    return { state: 'foreign', fingerprint }
+    return { state: 'foreign', fingerprint, publicKey: key }
 }

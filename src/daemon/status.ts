@@ -30,6 +30,12 @@ export async function readStatus(daemon: Daemon): Promise<Status> {
             text: `this machine looks like a copy of another one (${host.differs.join(', ')} changed): prune is refused`,
             hint: `proxsavectl setup --adopt ${host.id} goes on with its archives, setup --adopt new begins anew`,
         })
+    const former = last === null ? formerId(backups, product?.hostname) : undefined
+    if (former !== undefined)
+        warnings.push({
+            text: `there are backups of another host that is called ${product?.hostname} too, id ${former}`,
+            hint: `if that was this machine before a reinstallation: proxsavectl setup --adopt ${former}`,
+        })
     warnings.push(...(await keyWarnings(daemon)))
     warnings.push(...backupWarnings(daemon, last, jobs, clock.nowMs()))
 
@@ -53,6 +59,11 @@ export async function readStatus(daemon: Daemon): Promise<Status> {
         warnings,
         skipped: skippedHere(daemon),
     }
+}
+
+/** A reinstalled machine has a new id: the host of the same name whose backup is the newest was likely the same. */
+export function formerId(backups: readonly BackupInfo[], name: string | undefined): string | undefined {
+    return backups.find(({ own, host, hostId }) => !own && host === name && hostId !== '')?.hostId
 }
 
 /** What another root leaves out, and why. */

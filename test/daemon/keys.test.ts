@@ -80,11 +80,17 @@ test('a reinstalled host sees its old archives only with --all-hosts, until it t
     expect(JSON.parse((await daemon.ctl('list', '--all-hosts', '--json')).out).backups[0].own).toBe(false)
     // Signed by the key of the old installation: whole, and yet of somebody that this one does not know.
     expect((await daemon.ctl('verify', old.id)).status).toBe(5)
+    expect((await daemon.ctl('status')).out).toContain(`proxsavectl setup --adopt ${old.hostId}`)
 
     expect((await daemon.ctl('setup', '--adopt', '0'.repeat(26))).status).toBe(1)
     const adopted = await daemon.ctl('setup', '--adopt', old.hostId)
     expect([adopted.status, adopted.err]).toEqual([0, ''])
     expect(JSON.parse((await daemon.ctl('show', 'latest', '--json')).out).backup.id).toBe(old.id)
+    // What verify says to trust the old key is a command that works as it stands.
+    const { out } = await daemon.ctl('verify', old.id)
+    const line = /echo '(testhost ssh-ed25519 \S+)' >> \/etc\/proxsave\/allowed_signers/.exec(out)![1]!
+    daemon.write('etc/proxsave/allowed_signers', `${line}\n`)
+    expect((await daemon.ctl('verify', old.id)).status).toBe(0)
     expect((await daemon.ctl('backup')).status).toBe(0)
     const [newest] = JSON.parse((await daemon.ctl('list', '--json')).out).backups
     expect(newest.sequence).toBeGreaterThan(old.sequence)

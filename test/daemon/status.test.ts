@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import type { BackupInfo, JobInfo } from '../../src/core/answers.ts'
-import { jobWarnings } from '../../src/daemon/status.ts'
+import { formerId, jobWarnings } from '../../src/daemon/status.ts'
 
 const nowMs = Date.UTC(2026, 10, 20, 12)
 const hour = 3_600_000
@@ -49,4 +49,10 @@ describe('status speaks of a job', () => {
         expect(texts({ due: ago(9) }, null)).toEqual([])
         expect(texts({ due: ago(9) }, backup(8))).toEqual([])
     })
+})
+
+test('a machine that lost its id is told of the backups of its namesake', () => {
+    const of = (host: string, hostId: string, own = false) => ({ host, hostId, own }) as BackupInfo
+    expect(formerId([of('other', 'a'), of('pve1', 'b'), of('pve1', 'c')], 'pve1')).toBe('b')
+    expect(formerId([of('other', 'a'), of('pve1', 'b', true), of('pve1', '')], 'pve1')).toBeUndefined()
 })

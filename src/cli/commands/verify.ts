@@ -10,7 +10,12 @@ import { runArchive } from '../archive.ts'
 
 export interface VerifyResult {
     manifest: { format?: string; id: string; host: { name: string } }
-    signature: { state: 'own' | 'trusted' | 'foreign' | 'unsigned'; fingerprint?: string; principal?: string }
+    signature: {
+        state: 'own' | 'trusted' | 'foreign' | 'unsigned'
+        fingerprint?: string
+        publicKey?: string
+        principal?: string
+    }
     blocks: { checked: number }
     deep?: { entries: number; bytes: number; parsed: number }
     problems: string[]
@@ -112,10 +117,18 @@ function report(cli: Cli, { manifest, signature, blocks, deep, problems }: Verif
         line(
             `  ${problems.length > shownNotes ? `and ${problems.length - shownNotes} more notes (--json has them); ` : ''}notes are about files of the host that read oddly: they are saved as they were`,
         )
-    if (!good)
+    if (good) return
+    if (manifest.format === 'upstream')
         line(
-            manifest.format === 'upstream'
-                ? '  hint: the Go ProxSave signs nothing: who could write the backup could also write its checksum'
-                : '  hint: trust its maker by a line in /etc/proxsave/allowed_signers, or take over its host: setup --adopt',
+            '  hint: the Go ProxSave signs nothing: who could write the backup could also write its checksum',
         )
+    else if (signature.publicKey === undefined)
+        line('  hint: anybody could have made it: use a backup that is signed')
+    else {
+        const name = manifest.host.name.replaceAll(/[^A-Za-z0-9.-]/g, '-') || 'host'
+        line(
+            `  hint: when the recovery sheet of ${safe(manifest.host.name)} has this signing key, trust it from now on:`,
+        )
+        line(`    echo '${name} ${signature.publicKey}' >> /etc/proxsave/allowed_signers`)
+    }
 }
