@@ -125,7 +125,11 @@ function first({ name, size, manifest, problem }: PruneArchive, request: PruneRe
         return { ...base, verdict: 'unreadable', reason: `its time is "${manifest.created.slice(0, 40)}"` }
     const dated = { ...base, createdMs }
     if (manifest.host.id !== request.hostId)
-        return { ...dated, verdict: 'foreign', reason: `of the host ${manifest.host.name}` }
+        return {
+            ...dated,
+            verdict: 'foreign',
+            reason: `of the host ${manifest.host.name}, id ${manifest.host.id.slice(0, 8)}`,
+        }
     if (createdMs > request.nowMs + aheadMs)
         return { ...dated, verdict: 'suspect', reason: `its time is ${showAge(createdMs, request.nowMs)}` }
     if (manifest.pinned === true) return { ...dated, verdict: 'pinned', reason: 'pinned' }
