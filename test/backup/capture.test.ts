@@ -98,7 +98,10 @@ test('commands run a few at once, with a time limit and a bound each', async () 
 })
 test('a program that does not answer is not asked for ever', async () => {
     const argv = (program: string) =>
-        Array.from({ length: 12 }, (_, at) => ({ file: `${program}${at}`, argv: [program, `${at}`] }))
+        Array.from({ length: 12 }, (_, at) => ({
+            file: `${program}${at}`,
+            argv: [program, `${at}`] as [string, string],
+        }))
     const asked: string[] = []
     const fake: Exec = async argv => {
         asked.push(argv[0]!)
@@ -106,7 +109,7 @@ test('a program that does not answer is not asked for ever', async () => {
     }
     const done = await capture([category([...argv('dead'), ...argv('alive')])], fake, undefined)
     expect(asked.filter(program => program === 'dead').length).toBeLessThanOrEqual(6)
-    expect(done.outputs).toHaveLength(12)
+    expect(done.outputs.filter(({ path }) => path.includes('alive'))).toHaveLength(12)
     expect(done.failed).toHaveLength(12)
     expect(done.failed.map(({ why }) => why)).toContain('dead 9 was not asked: dead did not answer before')
 })
