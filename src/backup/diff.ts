@@ -144,11 +144,11 @@ function liveSides(
             if (wanted(side as unknown as IndexEntry)) sides.set(entry.path, side)
         }
     // Directories that only lead somewhere are in the backup, but no category walks them.
-    for (const { path, type } of left.reader.index().entries) {
-        if (type !== 'directory' || sides.has(path)) continue
+    for (const entry of left.reader.index().entries) {
+        const { path, type, category } = entry
+        if (type !== 'directory' || category === 'captured' || sides.has(path) || !wanted(entry)) continue
         const stat = tree.stat(path)
         if (stat === undefined || (stat.mode & libc.fileType.mask) !== libc.fileType.directory) continue
-        const category = left.reader.index().entries[0]!.category
         sides.set(path, {
             path,
             type,

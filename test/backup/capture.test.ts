@@ -2,11 +2,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
+import { archiveDiff } from '../../src/backup/diff.ts'
 import { capture } from '../../src/backup/capture.ts'
 import type { Category } from '../../src/catalog/category.ts'
 import { limits } from '../../src/core/limits.ts'
 import { type Exec, type ExecResult, exec } from '../../src/host/exec.ts'
-import { inMemory, Lab, missingIn } from './lab.ts'
+import { inMemory, Lab, missingIn, recorder } from './lab.ts'
 
 const category = (commands: NonNullable<Category['commands']>): Category => ({
     id: 'network',
@@ -177,5 +178,18 @@ describe('in an archive', () => {
         const whys = Object.values(missingIn(saved.path))
         expect(whys.some(why => why.includes('printed too much; the beginning was kept'))).toBe(true)
         expect(whys.some(why => why.includes('ended with status 1: broken'))).toBe(true)
+    })
+
+    test('is no difference to the host, and neither are the directories above it', async () => {
+        fs.mkdirSync(join(lab.root, 'etc'))
+        fs.mkdirSync(join(lab.root, 'var/lib/proxsave'), { recursive: true, mode: 0o700 })
+        lab.file('etc/hostname', 'lab\n')
+        const saved = await lab.save({ capture: true, include: [] }, { exec: async () => answer() })
+        const io = recorder()
+        await archiveDiff({ left: { path: saved.path }, right: { root: lab.root } }, io)
+        expect(io.items).toEqual([])
+        const left = { path: saved.path }
+        await archiveDiff({ left, right: { root: lab.root }, categories: ['network'] }, io)
+        expect(io.items).toEqual([])
     })
 })
