@@ -15,6 +15,8 @@ const packages = [
     ...['systemd', 'systemd-sysv', 'dbus', 'age', 'zstd', 'curl', 'procps'],
     // Whoever restores is connected through it.
     ...['openssh-client', 'openssh-server'],
+    // The stand-ins: of pmxcfs, which shows a database as files, and of another member of the cluster.
+    ...['sqlite3', 'iproute2'],
 ]
 const sslPackage: Record<Suite, string> = { trixie: 'libssl3t64', bookworm: 'libssl3' }
 

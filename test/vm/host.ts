@@ -212,8 +212,8 @@ export class Host {
         await this.quiet()
     }
 
-    async quiet(): Promise<void> {
-        await this.machine.until(quietSeconds, 'quiet', async () => {
+    async quiet(seconds = quietSeconds): Promise<void> {
+        await this.machine.until(seconds, 'quiet', async () => {
             const ran = await this.run('status', '--json')
             if (![0, 6].includes(ran.status)) return false
             const status = JSON.parse(ran.stdout) as { running: unknown; unfinished: unknown[] }

@@ -71,7 +71,18 @@ export function installServices(machine: Machine): void {
         `#!/bin/sh
 set -e
 case $1 in
-mount) mountpoint -q /etc/pve || mount -t tmpfs -o mode=755 pmxcfs /etc/pve; cp -a /usr/share/stand-in-pve/. /etc/pve/ ;;
+mount)
+    mountpoint -q /etc/pve || mount -t tmpfs -o mode=755 pmxcfs /etc/pve
+    # A copy, since whoever opens a database merges its log.
+    rm -rf /run/stand-in-pmxcfs && mkdir /run/stand-in-pmxcfs
+    cp /var/lib/pve-cluster/config.db* /run/stand-in-pmxcfs/
+    sqlite3 /run/stand-in-pmxcfs/config.db >/dev/null "
+        WITH RECURSIVE below(inode, path, type, data) AS (
+            SELECT inode, name, type, data FROM tree WHERE parent = 0 AND inode > 0
+            UNION ALL SELECT t.inode, b.path || '/' || t.name, t.type, t.data
+            FROM tree t JOIN below b ON t.parent = b.inode)
+        SELECT writefile('/etc/pve/' || path, coalesce(data, ''), CASE type WHEN 4 THEN 16877 ELSE 33184 END)
+        FROM below ORDER BY path" ;;
 umount) ! mountpoint -q /etc/pve || umount /etc/pve ;;
 esac
 `,

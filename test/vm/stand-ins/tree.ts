@@ -4,14 +4,16 @@ import { createHash } from 'node:crypto'
 import {
     appendFileSync,
     chmodSync,
+    copyFileSync,
     linkSync,
     mkdirSync,
+    renameSync,
     rmSync,
     symlinkSync,
     unlinkSync,
     writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import type { Machine } from '../machine.ts'
 import { describeTree, makeOdd, type Tree } from '../tree.ts'
 
@@ -49,7 +51,6 @@ const host: Record<string, string> = {
 export async function dressTree(machine: Machine): Promise<void> {
     const at = (path: string) => machine.path(path)
     for (const [path, text] of Object.entries(host)) write(at(path), text)
-    for (const [path, text] of Object.entries(pve)) write(at(join('usr/share/stand-in-pve', path)), text)
     mkdirSync(at('etc/pve'), { recursive: true })
     chmodSync(at('etc/ssl/private/site.key'), 0o600)
     chmodSync(at('usr/local/sbin/report'), 0o755)
@@ -59,7 +60,7 @@ export async function dressTree(machine: Machine): Promise<void> {
     // Its 64 MiB would be read in every comparison; the round trip has it.
     rmSync(at('usr/local/odd/sparse'))
     writeFileSync(at('usr/local/share/large'), filled(4 << 20, 'large'))
-    makeDatabase(at('var/lib/pve-cluster/config.db'))
+    makeDatabase(machine, {})
     for (const [name, version] of [
         ['pve-manager', '9.1.2'],
         ['proxmox-backup-server', '4.1.0-1'],
@@ -83,8 +84,13 @@ export function filled(bytes: number, seed: string): Buffer {
     return Buffer.concat(pieces, bytes)
 }
 
-function makeDatabase(path: string): void {
+const databasePath = 'var/lib/pve-cluster/config.db'
+
+/** The database of the cluster, which also has these files. */
+export function makeDatabase(machine: Machine, more: Record<string, string>): void {
+    const path = machine.path(databasePath)
     mkdirSync(dirname(path), { recursive: true })
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
     const database = new Database(path, { create: true })
     database.run('PRAGMA journal_mode = WAL')
     database.run(
@@ -94,7 +100,7 @@ function makeDatabase(path: string): void {
     add.run(0, 0, 90, 8, '__version__', null)
     const inodes = new Map<string, number>([['.', 0]])
     let inode = 1
-    for (const [file, text] of Object.entries(pve)) {
+    for (const [file, text] of Object.entries({ ...pve, ...more })) {
         const names = file.split('/')
         let parent = 0
         for (const [depth, name] of names.entries()) {
@@ -112,9 +118,27 @@ function makeDatabase(path: string): void {
     chmodSync(path, 0o600)
 }
 
+/** A guest is lost and a storage changed, and the log of it is not merged: as a node leaves it that was reset. */
+export function damageDatabase(machine: Machine): void {
+    const path = machine.path(databasePath)
+    const database = new Database(path)
+    database.run('PRAGMA journal_mode = WAL')
+    database.run('PRAGMA wal_autocheckpoint = 0')
+    database.run("DELETE FROM tree WHERE name = '100.conf'")
+    database.run("UPDATE tree SET data = CAST('dir: other' AS BLOB), version = 99 WHERE name = 'storage.cfg'")
+    for (const suffix of ['', '-wal']) copyFileSync(`${path}${suffix}`, `${path}.kept${suffix}`)
+    database.close()
+    for (const suffix of ['', '-wal']) {
+        renameSync(`${path}.kept${suffix}`, `${path}${suffix}`)
+        chmodSync(`${path}${suffix}`, 0o600)
+    }
+    rmSync(`${path}-shm`, { force: true })
+}
+
 /** What people and accidents do to a host after its backup. */
 export async function damage(machine: Machine): Promise<void> {
     const at = (path: string) => machine.path(path)
+    damageDatabase(machine)
     // Replaced.
     writeFileSync(at('etc/vzdump.conf'), 'bwlimit: 1\n# a longer one than before\n')
     writeFileSync(at('etc/ssl/private/site.key'), 'another key\n')
