@@ -41,6 +41,9 @@ const library = dlopen('libc.so.6', {
     socket: { args: [i32, i32, i32], returns: i32 },
     sendto: { args: [i32, ptr, u64, i32, ptr, u32], returns: i64 },
     getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+    inet_pton: { args: [i32, ptr, ptr], returns: i32 },
+    connect: { args: [i32, ptr, u32], returns: i32 },
+    poll: { args: [ptr, u64, i32], returns: i32 },
     clock_gettime: { args: [i32, ptr], returns: i32 },
 })
 const c = library.symbols
@@ -459,6 +462,39 @@ export function peerOf(fd: number): { pid: number; uid: number; gid: number } {
     const length = new Uint32Array([12])
     if (c.getsockopt(fd, 1, 17, credentials, length) !== 0) fail('getsockopt', `fd ${fd}`)
     return { pid: credentials[0]!, uid: credentials[1]!, gid: credentials[2]! }
+}
+
+/** Begins a TCP connection to an address (never a name) and returns its descriptor at once; see `connected`. */
+export function beginConnect(address: string, port: number): number {
+    const isV6 = address.includes(':')
+    const family = isV6 ? 10 : 2
+    const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
+    const target = new Uint8Array(isV6 ? 28 : 16)
+    const view = new DataView(target.buffer)
+    view.setUint16(0, family, true)
+    view.setUint16(2, port)
+    if (c.inet_pton(family, cPath(address), target.subarray(isV6 ? 8 : 4)) !== 1)
+        throw new OsError('inet_pton', constants.errno.EINVAL, address)
+    const fd = c.socket(family, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)
+    if (fd < 0) fail('socket', address)
+    if (c.connect(fd, target, target.length) === 0) return fd
+    const errno = read.i32(c.__errno_location()!, 0)
+    if (errno === constants.errno.EINPROGRESS) return fd
+    c.close(fd)
+    throw new OsError('connect', errno, address)
+}
+
+/** False as long as nobody has answered; throws what the answer was when it was no connection. Never waits. */
+export function connected(fd: number): boolean {
+    const POLLOUT = 4
+    const [SOL_SOCKET, SO_ERROR] = [1, 4]
+    const polled = new Int32Array([fd, POLLOUT])
+    if (c.poll(polled, 1, 0) < 1) return false
+    const error = new Int32Array(1)
+    if (c.getsockopt(fd, SOL_SOCKET, SO_ERROR, error, new Uint32Array([4])) !== 0)
+        fail('getsockopt', `fd ${fd}`)
+    if (error[0] !== 0) throw new OsError('connect', error[0]!, `fd ${fd}`)
+    return true
 }
 
 /** Nanoseconds since boot, suspend included. */

@@ -118,7 +118,10 @@ test('a port that listens, one that refuses, and nobody at all', async () => {
     const server = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
     const { port } = server
     expect(await tcpAnswer('127.0.0.1', port, 5000)).toBe('open')
+    expect(await tcpAnswer('::ffff:127.0.0.1', port, 5000)).toBe('open')
     server.stop(true)
     expect(await tcpAnswer('127.0.0.1', port, 5000)).toBe('refused')
     expect(await tcpAnswer('name.invalid', port, 5000)).toBe('silent')
+    // The kernel itself knows no way there. To be taken for refused, it would mean that a member is alive.
+    expect(await tcpAnswer('255.255.255.255', port, 5000)).toBe('silent')
 })
