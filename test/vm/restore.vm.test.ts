@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { Host, type Phase, state } from './host.ts'
 import { type Loss, losses, SshSession } from './ssh.ts'
-import { damage } from './stand-ins/tree.ts'
+import { damage, damageDatabase, makeDatabase } from './stand-ins/tree.ts'
 import { differences, type Tree } from './tree.ts'
 
 const root = process.getuid?.() === 0
@@ -265,7 +265,7 @@ describe.skipIf(!root)('restore', () => {
         'is whole-old or whole-new after kill -9 of the daemon behind any task',
         async () => {
             const ends = { old: 0, new: 0 }
-            const chosen = tasks.filter((_, number) => everything || number % 3 === 0)
+            const chosen = tasks.filter((_, number) => everything || number % 4 === 0)
             for (const task of chosen) {
                 const what = `killed behind ${task}`
                 const known = host.ids()
@@ -369,4 +369,112 @@ describe.skipIf(!root)('restore', () => {
             await host.machine.must(['systemctl', 'daemon-reload'])
             await asBefore()
         })
+
+    // --- RECOVERY ------------------------------------------------------------------------------------------------------
+
+    step('RECOVERY: the database only where no member answers, and undone', async () => {
+        const { machine } = host
+        const corosync = [
+            'totem {\n  cluster_name: test\n  config_version: 2\n  version: 2\n}',
+            'nodelist {\n  node {\n    name: trixie\n    nodeid: 1\n    quorum_votes: 1\n    ring0_addr: 127.0.0.1\n  }',
+            '  node {\n    name: second\n    nodeid: 2\n    quorum_votes: 1\n    ring0_addr: second\n  }\n}\n',
+        ].join('\n')
+        const peer = '192.0.2.2'
+        writeFileSync(machine.path('/etc/hosts'), `127.0.0.1 localhost\n${peer} second\n`)
+        await machine.must(['systemctl', 'stop', 'pve-cluster'])
+        makeDatabase(machine, { 'corosync.conf': corosync })
+        mkdirSync(machine.path('/etc/corosync'), { recursive: true })
+        writeFileSync(machine.path('/etc/corosync/corosync.conf'), corosync)
+        // It looks but once a minute whether it is in a cluster.
+        await machine.must(['systemctl', 'restart', 'pve-cluster', 'proxsave'])
+        await host.ctl('backup')
+        await machine.must(['systemctl', 'stop', 'pve-cluster'])
+        damageDatabase(machine)
+        await machine.must(['systemctl', 'start', 'pve-cluster'])
+        const only = ['--mode', 'custom', '--category', 'pve_cluster', '--cluster', 'recovery']
+        const isolated = ['--answer', 'cluster.isolated=yes']
+
+        // Without an address of its own: the sshd of this machine answers there, and stands for the other member's.
+        await machine.must(['ip', 'route', 'add', 'local', peer, 'dev', 'lo'])
+        before = await host.look()
+        const known = host.ids()
+        const unsaid = await host.run('restore', 'latest', ...only, ...answers)
+        expect(unsaid.status, unsaid.stderr).toBe(4)
+        expect(host.ids()).toEqual(known)
+        const answered = await host.run('restore', 'latest', ...only, ...isolated, ...answers)
+        expect(answered.status, answered.stdout).toBe(1)
+        expect(answered.stderr).toContain('second')
+        await asBefore('a member answers')
+
+        await machine.must(['ip', 'route', 'del', 'local', peer, 'dev', 'lo'])
+        const { end, stdout } = await restore(...only, ...isolated)
+        expect(['ok', 'warning'], stdout).toContain(end.result)
+        expect(readdirSync(machine.path('/var/lib/pve-cluster'))).toEqual(['config.db'])
+        expect(await machine.must(['cat', guest])).toContain('name: mail')
+        expect(await host.services()).toEqual(running)
+        await undo(end.change)
+        await asBefore('RECOVERY undone')
+        console.log('RECOVERY: refused while a member answers, done when none does, undone')
+    })
+
+    step(
+        'takes all back when the disk of its state is full, in any of its phases',
+        async () => {
+            const { machine } = host
+            const filler = `${state}/changes/filler`
+            await machine.must(['systemctl', 'stop', 'proxsave'])
+            await machine.must([
+                'mount',
+                '-t',
+                'tmpfs',
+                '-o',
+                'size=32m,mode=700',
+                'tmpfs',
+                `${state}/changes`,
+            ])
+            await machine.must(['systemctl', 'start', 'proxsave'])
+            const ends: string[] = []
+            const all: Phase[] = ['stage', 'snapshot', 'stop', 'export', 'start']
+            for (const phase of everything ? all : (['stage', 'export'] as Phase[])) {
+                const known = host.ids()
+                host.bar(phase)
+                const ran = host.run('restore', 'latest', '--mode', 'full', ...answers, '--json')
+                const held = await host.hold(phase, known)
+                // dd ends with the failure that is wanted.
+                await machine.run(['dd', 'if=/dev/zero', `of=${filler}`, 'bs=4k', 'status=none'])
+                held.release()
+                const { status, stderr } = await ran
+                await machine.must(['rm', filler])
+                // A daemon that could not even write its journal goes on with the next start.
+                let restarted = ''
+                await host.quiet(10).catch(async () => {
+                    restarted = ', behind the next start'
+                    await machine.must(['systemctl', 'restart', 'proxsave'])
+                    await host.quiet()
+                })
+                const change = await host.change(held.id!)
+                ends.push(`${phase}: ${change.result} (exit ${status})${restarted}`)
+                expect(change.left ?? [], `${phase} ${stderr}`).toEqual([])
+                if (change.result === 'failed') await asBefore(`full disk, ${phase}`)
+                else {
+                    await asAfter(`full disk, ${phase}`)
+                    await undo(held.id!)
+                    await asBefore(`full disk, ${phase}, undone`)
+                }
+            }
+            console.log(`full disk: ${ends.join('; ')}`)
+            // And when it is known beforehand, nothing begins.
+            const ids = host.ids()
+            await machine.run(['dd', 'if=/dev/zero', `of=${filler}`, 'bs=4k', 'status=none'])
+            const refused = await host.run('restore', 'latest', '--mode', 'full', ...answers)
+            expect(refused.status, refused.stderr).toBe(1)
+            await machine.must(['rm', filler])
+            expect(host.ids()).toEqual(ids)
+            await asBefore()
+            await machine.must(['systemctl', 'stop', 'proxsave'])
+            await machine.must(['umount', `${state}/changes`])
+            await machine.must(['systemctl', 'start', 'proxsave'])
+        },
+        200,
+    )
 })
