@@ -27,6 +27,7 @@ import type { Systemd } from '../host/systemd.ts'
 import { type KeyPaths, keyPaths } from '../keys/paths.ts'
 import { Downloads } from './downloads.ts'
 import { ExaminedArchives } from './examined.ts'
+import type { PeerProbe } from '../restore/isolation.ts'
 import { applySchedule } from '../schedule/apply.ts'
 import { openSources, openTargets } from '../targets/index.ts'
 import { storageMounts } from '../targets/storage-mounts.ts'
@@ -45,6 +46,8 @@ export interface DaemonParts {
     runner: Runner
     runWorker: RunWorker
     exec: Exec
+    /** Asks other machines whether they are there. */
+    probe: PeerProbe
     /** None with another root, or where systemd does not run. */
     systemd: Systemd | undefined
 }

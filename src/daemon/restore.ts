@@ -11,6 +11,7 @@ import { compare, type HostFacts } from '../restore/compatibility.ts'
 import type { DatabaseFacts } from '../restore/cluster.ts'
 import { databaseComesBack, type Circumstances } from '../restore/decide.ts'
 import { exportsDirectory } from '../restore/host.ts'
+import { explainDoubts, findNeighbours, refuseNeighbours, shortPatience } from '../restore/isolation.ts'
 import { chooseCategories, type Held, readCategories } from '../restore/modes.ts'
 import type { Examined } from '../restore/open.ts'
 import {
@@ -31,6 +32,7 @@ import { bringHere, type Here, listAll, type Located, locate, ownOnly, untilIdle
 import { keepLog } from './change-log.ts'
 import type { Daemon } from './daemon.ts'
 import { keepSecret } from './secrets.ts'
+import { within } from './upstream.ts'
 
 /** An archive that lies on a source: it has to be brought here before anything can be said of its content. */
 export interface Fetch {
@@ -574,6 +576,9 @@ async function examineDatabase(
     chosen: string[],
     signal: AbortSignal,
 ): Promise<DatabaseFacts> {
+    const { root, exec, probe, systemd, runWorker } = daemon.parts
+    const here = readSmallFile(within(root, '/etc/corosync/corosync.conf'), limits.configBytes)
+    const localCorosync = here === undefined ? undefined : Buffer.from(here).toString('latin1')
     const params = {
         path: located.path,
         identities,
@@ -581,17 +586,27 @@ async function examineDatabase(
             hostname: host.name,
             backupHostname: examined.summary.host.name,
             member: host.cluster === 'cluster',
+            localCorosync,
             // A member has the key; otherwise it comes with the category.
             authkey: host.cluster === 'cluster' || chosen.includes('corosync'),
         },
     }
-    const answer = await daemon.parts.runWorker('restore.examine-database', plain(params), { signal })
+    const answer = await runWorker('restore.examine-database', plain(params), { signal })
     const facts = answer as unknown as DatabaseFacts
     if (facts.refused !== undefined)
         throw new Fault('damaged', facts.refused, {
             hint: '--cluster safe exports it and restores the rest',
         })
-    return facts
+    // Served from elsewhere, the tree is not this machine: who answers it says nothing.
+    if (facts.corosync === undefined || systemd === undefined) return facts
+    const neighbours = await findNeighbours(
+        { exec, probe },
+        [facts.corosync, localCorosync],
+        signal,
+        shortPatience,
+    )
+    refuseNeighbours(neighbours)
+    return { ...facts, warnings: [...facts.warnings, ...explainDoubts(neighbours)] }
 }
 
 function rootWarnings({ parts: { root } }: Daemon): string[] {

@@ -218,6 +218,7 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         runner,
         runWorker,
         exec,
+        probe: peerProbe(exec),
         systemd: live ? new DbusSystemd() : undefined,
     })
     kinds
@@ -248,7 +249,7 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         systemd: daemon.parts.systemd,
         clock: withTimers(clock),
         runWorker,
-        probe: peerProbe(exec),
+        probe: daemon.parts.probe,
         finished: change => store.summary(change).state === 'done',
     })
     registerHostTasks(kinds, { root, exec, systemd: daemon.parts.systemd, clock: withTimers(clock) })

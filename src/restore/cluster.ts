@@ -11,7 +11,6 @@ import * as libc from '../host/libc.ts'
 import { readPmxcfsBytes, readPmxcfsDatabase } from '../host/pmxcfs-db.ts'
 import { showPath, Tree } from '../host/tree.ts'
 import { openSaved } from './open.ts'
-import { membersOf } from './isolation.ts'
 import type {
     DatabaseCheckParams,
     DatabaseCompareParams,
@@ -128,8 +127,8 @@ export type DatabaseFacts = {
     /** Problems that forbid RECOVERY, in words. */
     refused?: string
     remarks: string[]
-    /** Members that will be asked whether they are off. */
-    members: { node: string; addresses: string[] }[]
+    /** Text of its corosync.conf: it names members that are asked whether they are off. */
+    corosync?: string
     warnings: string[]
     irreversible: string[]
 }
@@ -163,7 +162,7 @@ export function factsOf(tree: PmxcfsTree, host: DatabaseHostFacts): DatabaseFact
         ...(version === undefined ? {} : { version }),
         ...(refused === undefined ? {} : { refused }),
         remarks: tree.problems.filter(({ severity }) => severity === 'remark').map(({ text }) => text),
-        members: membersOf({ corosync: [corosync, host.localCorosync] }),
+        ...(corosync === undefined ? {} : { corosync }),
         warnings: [
             ...beforehand(conf !== undefined),
             ...explainNodes(tree, host),

@@ -15,7 +15,7 @@ import type { RunWorker } from '../engine/worker.ts'
 import { checkPmxcfsTree, type PmxcfsTree } from '../format/pmxcfs-db.ts'
 import type { ByteString } from '../format/tar-write.ts'
 import { temporaryOf } from '../host/disk.ts'
-import { type Exec, outputOf } from '../host/exec.ts'
+import type { Exec } from '../host/exec.ts'
 import { close } from '../host/libc.ts'
 import { readMounts } from '../host/mounts.ts'
 import { readPmxcfsBytes, readPmxcfsDatabase } from '../host/pmxcfs-db.ts'
@@ -24,7 +24,15 @@ import { type Before, Snapshot } from '../host/snapshot.ts'
 import type { Systemd } from '../host/systemd.ts'
 import type { TimedClock } from '../host/timer.ts'
 import { compareTrees, type Differences, explainCorosync, explainNodes, filesOf } from './cluster.ts'
-import { describeAlive, findAlive, membersOf, type PeerProbe, seenByCorosync } from './isolation.ts'
+import {
+    describeAlive,
+    explainDoubts,
+    findAlive,
+    findNeighbours,
+    membersOf,
+    type PeerProbe,
+    refuseNeighbours,
+} from './isolation.ts'
 import { exportsDirectory } from './host.ts'
 import { askIsolated } from './questions.ts'
 import { orderServices } from './services.ts'
@@ -153,26 +161,11 @@ async function checkIsolated(
         )
         return
     }
-    const members = membersOf({ corosync: [tree.corosync, local], members: await liveMembers(host, context) })
-    context.log(`asking whether anybody answers: ${members.map(({ node }) => node).join(', ')}`)
-    const seen = await seenByCorosync(host.exec, context.signal)
-    const isolation = await findAlive(members, host.probe, context.signal)
-    for (const { node, address } of isolation.unknown)
-        context.warn(`nobody knows whether ${node} is off: ${address} leads to no address`)
-    if (isolation.alive.length === 0 && seen.length === 0) {
-        context.log(
-            `no other member answers, at ${isolation.asked === 1 ? '1 address' : `${isolation.asked} addresses`}`,
-        )
-        return
-    }
-    const who =
-        isolation.alive.length > 0
-            ? `${describeAlive(isolation)} ${isolation.alive.length === 1 ? 'answers' : 'answer'}`
-            : `corosync is connected to ${seen.join(', ')}`
-    throw new Fault('failed', `cannot restore the cluster database: ${who}`, {
-        hint: 'one of the two histories would overwrite the other: switch the other members off or unplug them; docs/cluster-recovery.md',
-        facts: { alive: isolation.alive.map(({ node }) => node).join(',') || seen.join(',') },
-    })
+    const found = await findNeighbours(host, [tree.corosync, local], context.signal)
+    context.log(`asked whether anybody answers: ${found.members.map(({ node }) => node).join(', ')}`)
+    for (const text of explainDoubts(found)) context.warn(text)
+    refuseNeighbours(found)
+    context.log(`no other member answers, at ${found.asked === 1 ? '1 address' : `${found.asked} addresses`}`)
 }
 
 /** How the cluster and the storages were, for whoever has to explain it afterwards. */
@@ -213,17 +206,6 @@ function localCorosync(host: DatabaseHost): { text: string | undefined; authkey:
     } finally {
         live.close()
     }
-}
-
-/** Through a command with a time limit, since pmxcfs may hang. */
-async function liveMembers(host: DatabaseHost, context: TaskContext): Promise<string | undefined> {
-    const output = outputOf(
-        await host.exec(['cat', '/etc/pve/.members'], {
-            timeoutMs: bounds.commandMs,
-            signal: context.signal,
-        }),
-    )
-    return output.ok ? output.text : undefined
 }
 
 // --- the swap --------------------------------------------------------------------------------------------------

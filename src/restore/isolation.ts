@@ -1,4 +1,5 @@
 /** Whether any other member of the cluster answers: a database that is put back beside a living cluster splits it. */
+import { Fault } from '../core/errors.ts'
 import { parseCorosyncConf } from '../format/corosync-conf.ts'
 import { type Exec, outputOf } from '../host/exec.ts'
 import { addressesOf, type Answer, ownAddresses, tcpAnswer } from '../host/reach.ts'
@@ -39,8 +40,22 @@ export interface MemberSources {
     members?: string
 }
 
+/** How long (ms) members are waited for. */
+export interface Patience {
+    /** One answer of one address. */
+    probeMs: number
+    /** After this no further address is asked. */
+    allMs: number
+    /** `pvecm status` and reading `.members`. */
+    commandMs: number
+}
+
+/** Before anything stops: nobody is spared a second look. */
+export const longPatience: Patience = { probeMs: 3_000, allMs: 600_000, commandMs: 20_000 }
+/** While a plan is made and a person waits for it; the change asks again. */
+export const shortPatience: Patience = { probeMs: 1_000, allMs: 3_000, commandMs: 2_000 }
+
 const bounds = {
-    probeMs: 3_000,
     /** Addresses that are asked at the same time. */
     together: 32,
     /** corosync takes 32 members or so; each has up to 8 links. */
@@ -75,6 +90,8 @@ export interface Isolation {
     unknown: { node: string; address: string }[]
     /** Addresses that were asked. */
     asked: number
+    /** Addresses that were not, for want of time. */
+    left: number
 }
 
 /** Asks every address of every member that is not of this host. Bounded; stops with the signal. */
@@ -82,31 +99,45 @@ export async function findAlive(
     members: readonly Peer[],
     probe: PeerProbe,
     signal: AbortSignal,
+    { probeMs, allMs }: Pick<Patience, 'probeMs' | 'allMs'> = longPatience,
 ): Promise<Isolation> {
     const own = probe.own()
     const isOwn = (address: string) => own.has(address) || /^127\.|^::1$/.test(address)
     const wanted = members.flatMap(({ node, addresses }) => addresses.map(address => ({ node, address })))
-    const isolation: Isolation = { alive: [], unknown: [], asked: 0 }
-    await inTurns(wanted.slice(0, bounds.addresses), signal, async ({ node, address }) => {
-        const found = await probe.resolve(address, bounds.probeMs)
+    const isolation: Isolation = { alive: [], unknown: [], asked: 0, left: 0 }
+    const over = AbortSignal.timeout(allMs)
+    const asked = wanted.slice(0, bounds.addresses)
+    const notBegun = await inTurns(asked, signal, over, async ({ node, address }) => {
+        const found = await probe.resolve(address, probeMs)
         if (found.length === 0) isolation.unknown.push({ node, address })
         for (const one of found) {
             if (isOwn(one) || isolation.alive.some(known => known.node === node)) continue
+            if (over.aborted) {
+                isolation.left++
+                continue
+            }
             isolation.asked++
-            const by = await whoAnswers(one, probe)
+            const by = await whoAnswers(one, probe, probeMs)
             if (by !== undefined && !isolation.alive.some(known => known.node === node))
                 isolation.alive.push({ node, address: one, by })
         }
     })
+    isolation.left += notBegun
     for (const { node, address } of wanted.slice(bounds.addresses)) isolation.unknown.push({ node, address })
+    // In the order of the members, not in that of the answers: the same cluster makes the same plan.
+    const order = members.map(({ node }) => node)
+    const inOrder = (a: { node: string }, b: { node: string }) =>
+        order.indexOf(a.node) - order.indexOf(b.node)
+    isolation.alive.sort(inOrder)
+    isolation.unknown.sort(inOrder)
     return isolation
 }
 
-async function whoAnswers(address: string, probe: PeerProbe): Promise<string | undefined> {
+async function whoAnswers(address: string, probe: PeerProbe, probeMs: number): Promise<string | undefined> {
     const answers = await Promise.all([
-        probe.ping(address, bounds.probeMs).then(answers => (answers ? 'ping' : undefined)),
+        probe.ping(address, probeMs).then(answers => (answers ? 'ping' : undefined)),
         ...ports.map(async ({ port, service }) => {
-            const answer = await probe.connect(address, port, bounds.probeMs)
+            const answer = await probe.connect(address, port, probeMs)
             if (answer === 'silent') return undefined
             return answer === 'open' ? service : `${service} (refused, so somebody is there)`
         }),
@@ -114,25 +145,82 @@ async function whoAnswers(address: string, probe: PeerProbe): Promise<string | u
     return answers.find(answer => answer !== undefined)
 }
 
+/** Resolves to how many were not begun before it was over. */
 async function inTurns<T>(
     list: readonly T[],
     signal: AbortSignal,
+    over: AbortSignal,
     act: (one: T) => Promise<void>,
-): Promise<void> {
+): Promise<number> {
     const rest = [...list]
     await Promise.all(
         Array.from({ length: Math.min(bounds.together, rest.length) }, async () => {
-            for (let one = rest.shift(); one !== undefined; one = rest.shift()) {
+            while (!over.aborted) {
+                const one = rest.shift()
+                if (one === undefined) return
                 signal.throwIfAborted()
                 await act(one)
             }
         }),
     )
+    return rest.length
+}
+
+/** Who runs beside this host, as far as can be told from here. */
+export interface Neighbours extends Isolation {
+    /** Everybody that was thought of. */
+    members: Peer[]
+    /** Members that corosync is connected to now. */
+    seen: string[]
+}
+
+/** Asks all members that the given texts and this host name, and corosync itself. */
+export async function findNeighbours(
+    { exec, probe }: { exec: Exec; probe: PeerProbe },
+    corosync: readonly (string | undefined)[],
+    signal: AbortSignal,
+    patience: Patience = longPatience,
+): Promise<Neighbours> {
+    const [live, seen] = await Promise.all([
+        liveMembers(exec, signal, patience),
+        seenByCorosync(exec, signal, patience),
+    ])
+    const members = membersOf({ corosync, members: live })
+    return { members, seen, ...(await findAlive(members, probe, signal, patience)) }
+}
+
+/** Throws `failed` when any other member runs. */
+export function refuseNeighbours({ alive, seen }: Pick<Neighbours, 'alive' | 'seen'>): void {
+    if (alive.length === 0 && seen.length === 0) return
+    const who =
+        alive.length > 0
+            ? `${describeAlive({ alive })} ${alive.length === 1 ? 'answers' : 'answer'}`
+            : `corosync is connected to ${seen.join(', ')}`
+    throw new Fault('failed', `cannot restore the cluster database: ${who}`, {
+        hint: 'one of the two histories would overwrite the other: switch the other members off or unplug them; docs/cluster-recovery.md',
+        facts: { alive: alive.map(({ node }) => node).join(',') || seen.join(',') },
+    })
+}
+
+/** What nobody could tell, a sentence each. */
+export function explainDoubts({ unknown, left }: Pick<Isolation, 'unknown' | 'left'>): string[] {
+    return [
+        ...unknown.map(
+            ({ node, address }) => `nobody knows whether ${node} is off: ${address} leads to no address`,
+        ),
+        ...(left > 0 ? ['some members were not asked yet whether they are off, for want of time'] : []),
+    ]
+}
+
+/** Through a command with a time limit, since pmxcfs may hang. */
+async function liveMembers(exec: Exec, signal: AbortSignal, { commandMs }: Patience) {
+    const output = outputOf(await exec(['cat', '/etc/pve/.members'], { timeoutMs: commandMs, signal }))
+    return output.ok ? output.text : undefined
 }
 
 /** Lines of `pvecm status` that name members which corosync sees now, this node aside. */
-export async function seenByCorosync(exec: Exec, signal: AbortSignal): Promise<string[]> {
-    const output = outputOf(await exec(['pvecm', 'status'], { timeoutMs: 15_000, signal }), [0, 1, 2, 255])
+async function seenByCorosync(exec: Exec, signal: AbortSignal, { commandMs }: Patience): Promise<string[]> {
+    const output = outputOf(await exec(['pvecm', 'status'], { timeoutMs: commandMs, signal }), [0, 1, 2, 255])
     return output.ok ? otherMembers(output.text) : []
 }
 

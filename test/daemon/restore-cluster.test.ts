@@ -1,13 +1,25 @@
 /** A backup of a node of a cluster: SAFE or RECOVERY is asked, isolation only answered by name. */
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { Daemon } from '../../src/daemon/daemon.ts'
+import { planRestore } from '../../src/daemon/restore.ts'
+import type { Runner } from '../../src/engine/runner.ts'
+import { Store } from '../../src/engine/store.ts'
+import { systemClock } from '../../src/host/clock.ts'
+import { realDisk } from '../../src/host/disk.ts'
+import { workerRunner } from '../../src/host/worker.ts'
+import type { PeerProbe } from '../../src/restore/isolation.ts'
+import { bench as engineBench } from '../engine/orders.ts'
+import { SimSystemd } from '../sim/systemd.ts'
 import { corosyncConf, makeClusterDatabase, openClusterDatabase } from '../restore/cluster-db.ts'
 import { RunningDaemon } from './running.ts'
 
 setDefaultTimeout(60_000)
 
+const main = join(import.meta.dir, '../../src/main.ts')
 let daemon: RunningDaemon
 const databaseOf = ({ root }: RunningDaemon) => join(root, 'var/lib/pve-cluster/config.db')
 const base = { backup: 'latest', mode: 'storage' }
@@ -32,7 +44,7 @@ beforeAll(async () => {
         daemon.write('etc/pve/storage.cfg', 'dir: local\n\tpath /var/lib/vz\n\tcontent iso\n')
         mkdirSync(join(daemon.root, 'var/lib/pve-cluster'), { recursive: true })
         makeClusterDatabase(databaseOf(daemon), {
-            'corosync.conf': corosyncConf({ pve1: '192.0.2.1' }),
+            'corosync.conf': corosyncConf({ pve1: '192.0.2.1', pve2: '192.0.2.2' }),
             'storage.cfg': 'dir: local\n',
         })
     })
@@ -64,6 +76,75 @@ describe('of a cluster', () => {
         expect([refused.status, refused.text]).toEqual([403, expect.stringContaining('cluster.isolated=yes')])
         const no = await plan({ cluster: 'recovery', answers: { 'cluster.isolated': 'no' } })
         expect(no.status).toBe(403)
+    })
+
+    describe('RECOVERY, while its plan is made', () => {
+        const silent: PeerProbe = {
+            ping: async () => false,
+            connect: async () => 'silent',
+            resolve: async name => [name],
+            own: () => new Set(['192.0.2.1']),
+        }
+        const request = {
+            ...{ ...base, mode: 'storage' as const, cluster: 'recovery' as const, interactive: false },
+            answers: { 'cluster.isolated': 'yes' },
+        }
+
+        /** The same tree, served as if it were this machine. */
+        function planHere(probe: PeerProbe, commands: Record<string, string> = {}, live = true) {
+            const disk = realDisk()
+            const { root, state } = daemon
+            const log = () => undefined
+            const here = new Daemon({
+                ...{ version: '1.2.3', root, state, disk, probe },
+                log: { error: log, warning: log, notice: log, info: log },
+                clock: systemClock,
+                random: bytes => new Uint8Array(randomBytes(bytes)),
+                store: new Store(disk, state),
+                runner: undefined as unknown as Runner,
+                runWorker: workerRunner({ argv: [process.execPath, main, 'worker'], state }),
+                exec: async argv => {
+                    const stdout = Buffer.from(commands[argv[0]] ?? '')
+                    const stderr = new Uint8Array()
+                    return argv[0] in commands
+                        ? {
+                              ...{ found: true, status: 0, endedBy: null },
+                              ...{ stdout, stderr, timedOut: false, truncated: false },
+                          }
+                        : { found: false }
+                },
+                systemd: live ? new SimSystemd(engineBench().clock) : undefined,
+            })
+            return planRestore(here, request, new AbortController().signal)
+        }
+
+        test('is refused while a member of the saved database answers', async () => {
+            const probe: PeerProbe = { ...silent, ping: async address => address === '192.0.2.2' }
+            const planned = planHere(probe)
+            await expect(planned).rejects.toThrow(
+                'cannot restore the cluster database: pve2 at 192.0.2.2 (ping) answers',
+            )
+            await expect(planned).rejects.toMatchObject({ exitStatus: 1, facts: { alive: 'pve2' } })
+        })
+
+        test('is refused while one answers that only this host knows, or that corosync sees', async () => {
+            const probe: PeerProbe = { ...silent, ping: async address => address === '192.0.2.9' }
+            const members = '{"nodelist":{"pve9":{"ip":"192.0.2.9"}}}'
+            await expect(planHere(probe, { cat: members })).rejects.toThrow('pve9 at 192.0.2.9')
+            const status = '0x00000001 1 192.0.2.1 (local)\n0x00000002 1 192.0.2.2\n'
+            await expect(planHere(silent, { pvecm: status })).rejects.toThrow('connected to 192.0.2.2')
+        })
+
+        test('goes on when nobody does, and says whom nobody could ask', async () => {
+            const probe: PeerProbe = { ...silent, resolve: async () => [] }
+            const planned = await planHere(probe)
+            expect('plan' in planned && planned.plan.warnings.join()).toContain('whether pve2 is off')
+        })
+
+        test('asks nobody when another root is served', async () => {
+            const probe: PeerProbe = { ...silent, ping: async () => true }
+            expect('plan' in (await planHere(probe, {}, false))).toBe(true)
+        })
     })
 
     test('is not asked about when the database is not chosen', async () => {

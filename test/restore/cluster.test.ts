@@ -9,7 +9,13 @@ import {
     factsOf,
     leavesPlan,
 } from '../../src/restore/cluster.ts'
-import { findAlive, membersOf, otherMembers, type PeerProbe } from '../../src/restore/isolation.ts'
+import {
+    explainDoubts,
+    findAlive,
+    membersOf,
+    otherMembers,
+    type PeerProbe,
+} from '../../src/restore/isolation.ts'
 import { corosyncConf } from './cluster-db.ts'
 
 function treeOf(files: Record<string, string>) {
@@ -170,6 +176,7 @@ describe('members', () => {
             alive: [{ node: 'pve1', address: '10.0.0.7', by: 'ping' }],
             unknown: [],
             asked: 1,
+            left: 0,
         })
     })
 
@@ -198,6 +205,31 @@ describe('members', () => {
         await expect(findAlive(members, probe, AbortSignal.abort(new Error('stopped')))).rejects.toThrow(
             'stopped',
         )
+    })
+
+    test('while a plan is made it ends in time, and says that not all were asked', async () => {
+        const slow: PeerProbe = {
+            ...silent,
+            ping: () => new Promise(resolve => setTimeout(resolve, 5, false)),
+        }
+        const members = Array.from({ length: 400 }, (_, i) => ({ node: `n${i}`, addresses: [`10.9.0.${i}`] }))
+        const { asked, left } = await findAlive(members, slow, signal, { probeMs: 5, allMs: 1 })
+        expect([asked + left, left > 0, asked >= 32]).toEqual([400, true, true])
+        expect(explainDoubts({ unknown: [], left })).toEqual([expect.stringContaining('not asked')])
+    })
+
+    test('are named in the order of the cluster, however they answer', async () => {
+        const waits: Record<string, number> = { '10.0.0.2': 6, '10.0.0.3': 1 }
+        const probe: PeerProbe = {
+            ...silent,
+            ping: address => new Promise(resolve => setTimeout(resolve, waits[address], true)),
+        }
+        const members = [
+            { node: 'b', addresses: ['10.0.0.2'] },
+            { node: 'c', addresses: ['10.0.0.3'] },
+        ]
+        const { alive } = await findAlive(members, probe, signal)
+        expect(alive.map(({ node }) => node)).toEqual(['b', 'c'])
     })
 
     test('those that corosync sees are read from pvecm status', () => {
