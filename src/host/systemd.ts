@@ -39,6 +39,27 @@ export interface TransientTimer {
     afterMs: number
 }
 
+/** A command in a service of its own, with nothing of the daemon's limits on it. */
+export interface TransientRun {
+    /** `NAME.service`; must not exist yet. */
+    unit: string
+    description: string
+    /** The program by its absolute path. */
+    argv: readonly [string, ...string[]]
+    /** After this long (ms) the command is killed. */
+    timeoutMs: number
+    /** Absolute path of the file that both of its outputs are appended to. */
+    output: string
+    /** What it starts and leaves behind goes on: a DHCP client does. */
+    leavesChildren?: boolean
+    /** Absolute paths that this command alone sees with another content: [what it is shown, where]. */
+    shows?: readonly (readonly [string, string])[]
+}
+
+export type TransientResult =
+    | { result: 'done' }
+    | { result: 'failed' /** None when a signal ended it. */; status?: number; timedOut: boolean }
+
 /** What the rest of proxsave asks of the service manager. Failures to reach it are faults. */
 export interface Systemd {
     start(unit: string, waitMs?: number): Promise<JobResult>
@@ -57,8 +78,13 @@ export interface Systemd {
     timerTimes(timer: string): Promise<{ nextMs?: number; lastMs?: number }>
     /** Starts a timer that outlives us; throws unless systemd confirms that it runs. Gone after a reboot. */
     startTransientTimer(timer: TransientTimer): Promise<void>
+    /** Resolves when the command has ended; throws when it could not be started, or nobody can tell how it ended. */
+    runTransient(run: TransientRun): Promise<TransientResult>
     close(): void
 }
+
+/** Beyond its own time limit a command's unit gets this long (ms) to be killed and cleared away. */
+const transientGraceMs = 15_000
 
 const systemd1 = 'org.freedesktop.systemd1'
 const manager = { destination: systemd1, path: '/org/freedesktop/systemd1', interface: `${systemd1}.Manager` }
@@ -165,22 +191,7 @@ export class DbusSystemd implements Systemd {
     }
 
     async timerTimes(timer: string): Promise<{ nextMs?: number; lastMs?: number }> {
-        const doing = `look at ${timer}`
-        const [path] = await this.#call(doing, 'LoadUnit', 's', [timer])
-        let body: unknown[]
-        try {
-            body = await this.#bus.call({
-                destination: systemd1,
-                path: String(path),
-                interface: 'org.freedesktop.DBus.Properties',
-                member: 'GetAll',
-                signature: 's',
-                body: [`${systemd1}.Timer`],
-            })
-        } catch (error) {
-            throw busFault(doing, error)
-        }
-        const properties = body[0] as Record<string, Variant>
+        const properties = await this.#properties(`look at ${timer}`, timer, 'Timer')
         const nextMs = wallMs(properties.NextElapseUSecRealtime)
         const lastMs = wallMs(properties.LastTriggerUSec)
         return { ...(nextMs === undefined ? {} : { nextMs }), ...(lastMs === undefined ? {} : { lastMs }) }
@@ -216,8 +227,64 @@ export class DbusSystemd implements Systemd {
         if (active !== 'active') throw new Fault('failed', `cannot ${doing}: it is ${active}`)
     }
 
+    async runTransient(run: TransientRun): Promise<TransientResult> {
+        const { Variant } = await import('dbus-next')
+        const { unit, argv, timeoutMs, output } = run
+        const properties: [string, Variant][] = [
+            ['Description', new Variant('s', run.description)],
+            ['Type', new Variant('s', 'oneshot')],
+            ['ExecStart', new Variant('a(sasb)', [[argv[0], [...argv], false]])],
+            ['TimeoutStartUSec', new Variant('t', BigInt(Math.round(timeoutMs * 1000)))],
+            ['TimeoutStopUSec', new Variant('t', 5_000_000n)],
+            ['KillMode', new Variant('s', run.leavesChildren ? 'process' : 'control-group')],
+            ['StandardOutputFileToAppend', new Variant('s', output)],
+            ['StandardErrorFileToAppend', new Variant('s', output)],
+            ['Environment', new Variant('as', ['LC_ALL=C'])],
+            ['IgnoreOnIsolate', new Variant('b', true)],
+        ]
+        const shown = (run.shows ?? []).map(([from, to]) => [from, to, false, 0n])
+        if (shown.length > 0) properties.push(['BindReadOnlyPaths', new Variant('a(ssbt)', shown)])
+        const doing = `run ${argv.join(' ')}`
+        const waitMs = timeoutMs + transientGraceMs
+        const result = await this.#await(doing, unit, 'start', waitMs, async () => {
+            const [job] = await this.#bus.call({
+                ...manager,
+                member: 'StartTransientUnit',
+                signature: 'ssa(sv)a(sa(sv))',
+                body: [unit, 'fail', properties, []],
+            })
+            return String(job)
+        })
+        if (result === 'done') return { result: 'done' }
+        if (result !== 'failed') throw new Fault('failed', `cannot ${doing}: systemd says ${result}`)
+        const ended = await this.#properties(doing, unit, 'Service')
+        await this.resetFailed(unit)
+        const timedOut = ended.Result?.value === 'timeout'
+        // CLD_EXITED: anything else was a signal, and its number no status.
+        if (ended.ExecMainCode?.value !== 1) return { result: 'failed', timedOut }
+        return { result: 'failed', timedOut, status: Number(ended.ExecMainStatus?.value) }
+    }
+
     close(): void {
         this.#bus.close()
+    }
+
+    /** Properties of one interface of a unit, `Timer` or `Service`. */
+    async #properties(doing: string, unit: string, kind: string): Promise<Record<string, Variant>> {
+        const [path] = await this.#call(doing, 'LoadUnit', 's', [unit])
+        try {
+            const [properties] = await this.#bus.call({
+                destination: systemd1,
+                path: String(path),
+                interface: 'org.freedesktop.DBus.Properties',
+                member: 'GetAll',
+                signature: 's',
+                body: [`${systemd1}.${kind}`],
+            })
+            return properties as Record<string, Variant>
+        } catch (error) {
+            throw busFault(doing, error)
+        }
     }
 
     async #job(

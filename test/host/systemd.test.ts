@@ -143,6 +143,34 @@ describe.skipIf(busDaemon === undefined)('systemd over D-Bus', () => {
         expect((await faultOf(systemd.startTransientTimer(timer))).message).toContain('systemd says failed')
     })
 
+    test('a command of its own: what it sees, where it writes, how it ended', async () => {
+        const run = {
+            unit: 'proxsave-check.service',
+            description: 'check',
+            argv: ['/usr/sbin/ifup', '-n', '-a'] as const,
+            timeoutMs: 5_000,
+            output: '/var/lib/x/out',
+            shows: [['/var/lib/x/network', '/etc/network']] as const,
+        }
+        expect(await systemd.runTransient(run)).toEqual({ result: 'done' })
+        const [name, mode, properties] = fake.calls.find(call => call.member === 'StartTransientUnit')!
+            .body as [string, string, [string, { value: unknown }][]]
+        expect([name, mode]).toEqual(['proxsave-check.service', 'fail'])
+        expect(Object.fromEntries(properties.map(([key, { value }]) => [key, value]))).toMatchObject({
+            Type: 'oneshot',
+            ExecStart: [['/usr/sbin/ifup', ['/usr/sbin/ifup', '-n', '-a'], false]],
+            TimeoutStartUSec: 5_000_000n,
+            KillMode: 'control-group',
+            StandardOutputFileToAppend: '/var/lib/x/out',
+            StandardErrorFileToAppend: '/var/lib/x/out',
+            BindReadOnlyPaths: [['/var/lib/x/network', '/etc/network', false, 0n]],
+        })
+        fake.outcome = { result: 'timeout', signal: 'after' }
+        expect((await faultOf(systemd.runTransient({ ...run, leavesChildren: true }))).message).toBe(
+            'cannot run /usr/sbin/ifup -n -a: systemd says timeout',
+        )
+    })
+
     test('the end of a job as told by somebody else is not believed', async () => {
         fake.outcome = { result: 'failed', signal: 'never' }
         const impostor = await bus.connect()

@@ -41,6 +41,7 @@ function fakeSystemd(
         reload: async () => void asked.push('reload'),
         timerTimes: async () => ({ nextMs: 2000, lastMs: 1000 }),
         startTransientTimer: async () => undefined,
+        runTransient: async () => ({ result: 'done' }),
         close: () => undefined,
     }
     return { asked, systemd }

@@ -127,6 +127,7 @@ export class SimSystemd implements Systemd {
 
     timerTimes = async () => ({})
     startTransientTimer = async () => undefined
+    runTransient = async () => ({ result: 'done' }) as const
     close = () => undefined
 
     #call(verb: string, name: string): SimUnit | undefined {
