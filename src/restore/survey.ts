@@ -1,12 +1,13 @@
 /** Compares what was chosen of an archive with the tree as it is: what would be created, replaced, removed. */
-import { collect } from '../archive/collect.ts'
+import { type Collected, type CollectedEntry, collect } from '../archive/collect.ts'
 import { HoleDigest } from '../archive/digest.ts'
 import { entriesOf } from '../archive/own.ts'
 import type { SavedArchive, SavedEntry } from '../archive/saved.ts'
 import type { Identity } from '../archive/unlock.ts'
 import { categories, categoryById } from '../catalog/index.ts'
 import type { Strategy } from '../catalog/category.ts'
-import { buildMatcher } from '../catalog/match.ts'
+import { network } from '../catalog/categories/network.ts'
+import { buildMatcher, type Matcher } from '../catalog/match.ts'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Json } from '../engine/change.ts'
@@ -16,8 +17,9 @@ import * as libc from '../host/libc.ts'
 import { Sha256 } from '../host/libcrypto.ts'
 import { isLocal } from '../host/mounts.ts'
 import { showPath, toByteString, Tree } from '../host/tree.ts'
-import { type Circumstances, decider } from './decide.ts'
+import { type Circumstances, type Decision, decider } from './decide.ts'
 import { Hazards, mayRunCommands } from './hazards.ts'
+import { interfacesToRemove, pendingInterfaces } from './interfaces.ts'
 import { openSaved } from './open.ts'
 import { poolsOf } from './zfs.ts'
 import type { CategoryPlan, FileAction } from './types.ts'
@@ -89,6 +91,8 @@ class Surveyor {
     readonly #wouldRun: SavedEntry[] = []
     readonly #sizes = { staged: 0, kept: 0, exported: 0, entries: 0 }
     #unchanged = 0
+    #leftOut: ByteString[] | undefined
+    readonly #removed = new Set<ByteString>()
 
     constructor(archive: SavedArchive, tree: Tree, params: SurveyParams, io: OperationIo) {
         this.#archive = archive
@@ -107,12 +111,12 @@ class Surveyor {
         const unknown: { entry: SavedEntry; row: SurveyRow }[] = []
         let done = 0
         for (const [id, entries] of wanted) {
-            const decide = decider(id, circumstances)
+            const decide = decisions(id, circumstances)
             for (const entry of entries) {
                 if (this.#io.signal?.aborted)
                     throw new Fault('refused', 'cannot finish the plan: it was stopped')
                 this.#io.progress({ done: ++done, total, unit: 'entries', text: 'comparing' })
-                const { strategy, action, why } = decide(entry)
+                const { strategy, action, why } = decide(entry.path)
                 const row = this.#row(id, strategy, action, why)
                 row.entries++
                 row.bytes += entry.size
@@ -124,6 +128,7 @@ class Surveyor {
             }
         }
         await this.#readUnknown(unknown)
+        this.#findInterfaces(all)
         if (exact) this.#findRemovals(all)
         const commands = await this.#readCommands()
         return {
@@ -257,13 +262,8 @@ class Surveyor {
         if (entry.type === 'directory' && type === libc.fileType.symlink)
             return 'it is a symbolic link on this host and was a directory'
         if (entry.type !== 'directory' && type === libc.fileType.directory) {
-            const fd = this.#tree.openDirectory(entry.path)
-            try {
-                if (libc.readDirectory(fd).length > 0)
-                    return `a directory that is not empty stands where a ${entry.type} was`
-            } finally {
-                libc.close(fd)
-            }
+            if (this.#namesIn(entry.path).length > 0)
+                return `a directory that is not empty stands where a ${entry.type} was`
         }
         return undefined
     }
@@ -343,43 +343,81 @@ class Surveyor {
         return entry.type === 'hardlink' ? (this.#byPath.get(entry.link ?? '') ?? entry) : entry
     }
 
+    /** Interfaces that the backup does not know would come up beside its own, or instead of them. */
+    #findInterfaces(all: readonly SavedEntry[]): void {
+        const row = [...this.#rows.values()].find(
+            ({ id, action }) => id === network.id && asFiles.has(action),
+        )
+        if (row === undefined) return
+        const saved = new Set(all.filter(({ type }) => type !== 'directory').map(({ path }) => path))
+        const goes = interfacesToRemove(saved)
+        const collected = this.#collect(buildMatcher([network]))
+        for (const found of collected.entries.get(network.id) ?? [])
+            if (found.type !== 'directory' && goes(found.path) && !this.#isLeftOut(found.path))
+                this.#remove(row, found)
+    }
+
     /** What the host has of the categories that are applied as files and the backup has not. */
     #findRemovals(all: readonly SavedEntry[]): void {
-        const { chosen, exclude, never, leftOut } = this.#params
-        const rows = new Map(
-            [...this.#rows.values()].filter(({ action }) => action === 'replace').map(row => [row.id, row]),
-        )
+        const { chosen, circumstances } = this.#params
         const saved = new Set(all.map(({ path }) => path))
         const parents = new Set<ByteString>()
         for (const { path } of all)
             for (let up = parentOf(path); up !== '' && !parents.has(up); up = parentOf(up)) parents.add(up)
-        const kept = leftOut.map(path => Buffer.from(path).toString('latin1').replace(/^\/+/, ''))
         // All categories take part, so that a file belongs to the same one as when it is backed up.
-        const matcher = buildMatcher(categories)
-        const collected = collect(this.#tree, { matcher, exclude, never, warn: () => undefined })
+        const collected = this.#collect(buildMatcher(categories))
         for (const id of chosen) {
-            const row = rows.get(id)
-            if (row === undefined) continue
+            const rows = new Map(
+                [...this.#rows.values()].filter(row => row.id === id).map(row => [row.action, row]),
+            )
+            const decide = decisions(id, circumstances)
             // Deepest first, so that a directory is empty when its turn comes.
             const found = (collected.entries.get(id) ?? []).toSorted((a, b) => (a.path < b.path ? 1 : -1))
-            for (const { path, type, stat } of found) {
-                if (
-                    saved.has(path) ||
-                    kept.some(one => path === one || path.startsWith(`${one}/`) || one.startsWith(`${path}/`))
-                )
-                    continue
-                if (parents.has(path)) continue
-                row.actions.push({
-                    path: `/${showPath(path)}`,
-                    bytes: path,
-                    action: 'remove',
-                    type,
-                    category: id,
-                })
-                this.#sizes.kept += type === 'file' ? stat.size : 0
-                this.#sizes.entries++
+            for (const one of found) {
+                const { path } = one
+                if (saved.has(path) || parents.has(path) || this.#isLeftOut(path)) continue
+                const { action } = decide(path)
+                const row = asFiles.has(action) ? rows.get(action) : undefined
+                if (row === undefined || this.#forbidden(path) !== undefined) continue
+                if (one.type !== 'directory' || this.#isEmptied(path)) this.#remove(row, one)
             }
         }
+    }
+
+    #collect(matcher: Matcher): Collected {
+        const { exclude, never } = this.#params
+        return collect(this.#tree, { matcher, exclude, never, warn: () => undefined })
+    }
+
+    /** The host had it and the backup did not want it, or could not read it. */
+    #isLeftOut(path: ByteString): boolean {
+        this.#leftOut ??= this.#params.leftOut.map(one => toByteString(one).replace(/^\/+/, ''))
+        return this.#leftOut.some(
+            one => path === one || path.startsWith(`${one}/`) || one.startsWith(`${path}/`),
+        )
+    }
+
+    /** Whether all that lies in a directory goes: sockets and what is excluded stay, and so does what they lie in. */
+    #isEmptied(path: ByteString): boolean {
+        return this.#namesIn(path).every(name => this.#removed.has(`${path}/${name}`))
+    }
+
+    #namesIn(path: ByteString): ByteString[] {
+        const fd = this.#tree.openDirectory(path)
+        try {
+            return libc.readDirectory(fd).map(bytes => Buffer.from(bytes.subarray(0, -1)).toString('latin1'))
+        } finally {
+            libc.close(fd)
+        }
+    }
+
+    #remove(row: SurveyRow, { path: bytes, type, stat }: CollectedEntry): void {
+        if (this.#removed.has(bytes)) return
+        this.#removed.add(bytes)
+        const path = `/${showPath(bytes)}`
+        row.actions.push({ path, bytes, action: 'remove', type, category: row.id })
+        this.#sizes.kept += type === 'file' ? stat.size : 0
+        this.#sizes.entries++
     }
 
     async #readPools(): Promise<string[]> {
@@ -438,6 +476,31 @@ const typeBits: Record<SavedEntry['type'], number> = {
     directory: libc.fileType.directory,
     symlink: libc.fileType.symlink,
     hardlink: libc.fileType.file,
+}
+
+/** Strategies that put the entries themselves in place. */
+const asFiles: ReadonlySet<string> = new Set<CategoryPlan['action']>(['replace', 'guarded'])
+
+/** The rule of the category, and what is never put in place whatever that says. */
+function decisions(id: string, circumstances: Circumstances): (path: ByteString) => Decision {
+    const decide = decider(id, circumstances)
+    return path => {
+        const decision = decide({ ...anyEntry, path })
+        if (path !== pendingInterfaces || !asFiles.has(decision.action)) return decision
+        const why = 'these changes of the network were pending when it was saved, and never applied'
+        return { ...decision, action: 'export', why }
+    }
+}
+
+/** The rules look at the path only. */
+const anyEntry: Omit<SavedEntry, 'path'> = {
+    type: 'file',
+    category: '',
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    mtimeNs: 0n,
 }
 
 const parentOf = (path: ByteString): ByteString => path.slice(0, Math.max(0, path.lastIndexOf('/')))
