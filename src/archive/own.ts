@@ -34,8 +34,15 @@ export class OwnArchive implements SavedArchive {
 
     entries(): Promise<SavedEntry[]> {
         if (this.#entries === undefined) {
-            const live = this.#reader.index(true).entries.filter(entry => entry.superseded !== true)
-            this.#entries = parentsFirst(live.map(entry => this.#hand(entry)))
+            const { entries, frames } = this.#reader.index(true)
+            const end = frames.reduce((sum, { plain }) => sum + plain, 0)
+            const handed = entries.flatMap((entry, i) => {
+                if (entry.superseded === true) return []
+                // With its header, and what was written again behind it: a little too much does no harm.
+                const stored = (entries[i + 1]?.at ?? end) - entry.at
+                return [this.#hand(entry, entry.holes === true ? Math.min(entry.size, stored) : undefined)]
+            })
+            this.#entries = parentsFirst(handed)
         }
         return Promise.resolve(this.#entries)
     }
@@ -73,9 +80,22 @@ export class OwnArchive implements SavedArchive {
         this.#close()
     }
 
-    #hand(known: IndexEntry): SavedEntry {
+    #hand(known: IndexEntry, stored: number | undefined): SavedEntry {
         const { path, type, category, mode, uid, gid, size, mtimeNs, link, sha256, holes } = known
-        const entry: SavedEntry = { path, type, category, mode, uid, gid, size, mtimeNs, link, sha256, holes }
+        const entry: SavedEntry = {
+            path,
+            type,
+            category,
+            mode,
+            uid,
+            gid,
+            size,
+            mtimeNs,
+            link,
+            sha256,
+            holes,
+            stored,
+        }
         this.#known.set(entry, known)
         return entry
     }

@@ -31,6 +31,8 @@ export interface SavedEntry {
     sha256?: Uint8Array
     /** Stored as a sparse file: its digest is that of `HoleDigest`. */
     holes?: boolean
+    /** Bytes of a sparse file that are no holes, about. */
+    stored?: number
 }
 
 export interface SavedArchive {

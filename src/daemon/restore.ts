@@ -562,6 +562,7 @@ async function surveyOf(
         exclude: daemon.config.config.backup.exclude,
         never,
         leftOut,
+        state,
     }
     return (await runWorker('restore.survey', plain(params), { signal })) as unknown as Survey
 }

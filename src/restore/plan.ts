@@ -7,6 +7,7 @@ import { showSize } from '../core/units.ts'
 import type { PlannedTask } from '../engine/change.ts'
 import type { Examined } from './open.ts'
 import { orderServices } from './services.ts'
+import { stateNeeds } from './space.ts'
 import type { Survey, SurveyRow } from './survey.ts'
 import type { ClusterMode, Mode, RestorePlan } from './types.ts'
 
@@ -53,7 +54,7 @@ export function unitsOf(rows: readonly SurveyRow[]): { units: string[]; startOrd
 export function makePlan(parts: PlanParts): BarePlan {
     const { examined, survey, mode, cluster, exact } = parts
     const { summary, signature } = examined
-    const { rows, sizes } = survey
+    const { rows } = survey
     const exported = rows.filter(({ action, exported }) => action === 'export' && exported.length > 0)
     const paths = (wanted: string) =>
         rows
@@ -101,11 +102,7 @@ export function makePlan(parts: PlanParts): BarePlan {
         services,
         commands: survey.commands,
         warnings: [...parts.warnings, ...survey.warnings],
-        needs: {
-            // The stage, the snapshot and the exports, their last blocks, and a little for the journal of it all.
-            bytes: sizes.staged + sizes.kept + sizes.exported + 2 * 4096 * sizes.entries + 1024 * 1024,
-            inodes: 3 * sizes.entries + 64,
-        },
+        needs: stateNeeds(survey.sizes),
         irreversible: parts.irreversible ?? [],
     }
     return plan

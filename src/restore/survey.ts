@@ -16,11 +16,13 @@ import type { ByteString } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256 } from '../host/libcrypto.ts'
 import { isLocal } from '../host/mounts.ts'
+import { PlaceTree } from '../host/place.ts'
 import { showPath, toByteString, Tree } from '../host/tree.ts'
 import { type Circumstances, type Decision, decider } from './decide.ts'
 import { Hazards, mayRunCommands } from './hazards.ts'
 import { interfacesToRemove, pendingInterfaces } from './interfaces.ts'
 import { openSaved } from './open.ts'
+import { checkTargets, type Sizes, stateNeeds, type Written } from './space.ts'
 import { poolsOf } from './zfs.ts'
 import type { CategoryPlan, FileAction } from './types.ts'
 
@@ -37,6 +39,8 @@ export interface SurveyParams {
     never: string[]
     /** Paths that the backup left out although the host had them; `exact` keeps them. */
     leftOut: string[]
+    /** The state directory, where the restore unpacks and keeps. */
+    state?: string
 }
 
 /** One category as far as one action goes: a category with exceptions has several. */
@@ -58,8 +62,7 @@ export interface Survey {
     pools: string[]
     /** Archive paths of the tables whose directories are made where that is safe. */
     directories: ByteString[]
-    /** Bytes and entries that will be unpacked, kept for the undo, and exported. */
-    sizes: { staged: number; kept: number; exported: number; entries: number }
+    sizes: Sizes
 }
 
 /** The operation `restore.survey`. Reads only. */
@@ -130,6 +133,7 @@ class Surveyor {
         await this.#readUnknown(unknown)
         this.#findInterfaces(all)
         if (exact) this.#findRemovals(all)
+        this.#checkRoom()
         const commands = await this.#readCommands()
         return {
             rows: [...this.#rows.values()].filter(({ entries }) => entries > 0),
@@ -177,7 +181,7 @@ class Surveyor {
             return
         }
         const live = this.#tree.stat(entry.path)
-        this.#act(row, entry, live === undefined ? 'create' : 'replace', live?.size ?? 0)
+        this.#act(row, entry, live === undefined ? 'create' : 'replace', diskSize(live))
         for (const suffix of ['-wal', '-shm']) {
             const beside = `${entry.path}${suffix}`
             if (this.#tree.stat(beside) === undefined) continue
@@ -188,8 +192,8 @@ class Surveyor {
 
     #export(row: SurveyRow, entry: SavedEntry): void {
         row.exported.push(entry.path)
-        this.#sizes.exported += entry.size
-        this.#sizes.staged += entry.size
+        this.#sizes.exported += this.#sizeOf(entry)
+        this.#sizes.staged += this.#sizeOf(entry)
         this.#sizes.entries++
     }
 
@@ -202,14 +206,34 @@ class Surveyor {
             category: row.id,
         })
         this.#sizes.entries++
-        if (action !== 'metadata')
-            this.#sizes.staged += entry.type === 'hardlink' ? this.#sizeOf(entry) : entry.size
-        if (action === 'replace') this.#sizes.kept += liveSize
+        // Other metadata are a new file too, which takes the place of the old one.
+        this.#sizes.staged += this.#sizeOf(entry)
+        this.#sizes.kept += liveSize
         if (action !== 'metadata' && entry.type === 'file') this.#wouldRun.push(entry)
     }
 
+    /** What its content takes on a disk; what another name of a file takes is what the file does. */
     #sizeOf(entry: SavedEntry): number {
-        return this.#byPath.get(entry.link ?? '')?.size ?? 0
+        const { stored, size } = this.#contentOf(entry)
+        return stored ?? size
+    }
+
+    /** Lack of room is told now, not when half of it is done. */
+    #checkRoom(): void {
+        const written = [...this.#rows.values()].flatMap(({ actions }) =>
+            actions.map(({ bytes: path, action, type }): Written => {
+                const entry = this.#byPath.get(path)
+                return { path, action, type, size: entry === undefined ? 0 : this.#sizeOf(entry) }
+            }),
+        )
+        const { root, state } = this.#params
+        const own = state === undefined ? undefined : { directory: state, needs: stateNeeds(this.#sizes) }
+        const live = new PlaceTree(root)
+        try {
+            checkTargets(root, written, live, own)
+        } finally {
+            live.close()
+        }
     }
 
     #compare(row: SurveyRow, entry: SavedEntry): 'unknown' | undefined {
@@ -228,7 +252,7 @@ class Surveyor {
         const first = entry.type === 'hardlink' ? this.#byPath.get(entry.link ?? '') : entry
         if (first === undefined || typeBits[first.type] !== type) {
             const kept = this.#standsInTheWay(entry, type)
-            if (kept === undefined) this.#act(row, entry, 'replace', live.size)
+            if (kept === undefined) this.#act(row, entry, 'replace', diskSize(live))
             else this.#skipped.push(`/${showPath(entry.path)}: ${kept}`)
             return undefined
         }
@@ -242,17 +266,17 @@ class Surveyor {
         }
         if (first.type === 'file') {
             if (live.size !== first.size) {
-                this.#act(row, entry, 'replace', live.size)
+                this.#act(row, entry, 'replace', diskSize(live))
                 return undefined
             }
             if (first.sha256 === undefined) return 'unknown'
             if (Buffer.compare(this.#liveDigest(entry.path, first.holes === true), first.sha256) !== 0) {
-                this.#act(row, entry, 'replace', live.size)
+                this.#act(row, entry, 'replace', diskSize(live))
                 return undefined
             }
         }
         if (dressed) this.#unchanged++
-        else this.#act(row, entry, 'metadata', 0)
+        else this.#act(row, entry, 'metadata', diskSize(live))
         return undefined
     }
 
@@ -333,9 +357,9 @@ class Surveyor {
             const dressed =
                 live.uid === entry.uid && live.gid === entry.gid && (live.mode & 0o7777) === entry.mode
             if (Buffer.compare(this.#liveDigest(entry.path, false), saved) !== 0)
-                this.#act(row, entry, 'replace', live.size)
+                this.#act(row, entry, 'replace', diskSize(live))
             else if (dressed) this.#unchanged++
-            else this.#act(row, entry, 'metadata', 0)
+            else this.#act(row, entry, 'metadata', diskSize(live))
         }
     }
 
@@ -416,7 +440,7 @@ class Surveyor {
         this.#removed.add(bytes)
         const path = `/${showPath(bytes)}`
         row.actions.push({ path, bytes, action: 'remove', type, category: row.id })
-        this.#sizes.kept += type === 'file' ? stat.size : 0
+        this.#sizes.kept += diskSize(stat)
         this.#sizes.entries++
     }
 
@@ -467,6 +491,13 @@ const tablesOfDirectories = [
 ] as const
 
 const zpoolList = 'var/lib/proxsave/captured/zfs/zpool-list.txt'
+
+/** Bytes of content that a copy takes: holes take none. */
+function diskSize(stat: libc.Stat | undefined): number {
+    if (stat === undefined) return 0
+    const { mode, size, blocks } = stat
+    return (mode & libc.fileType.mask) === libc.fileType.file ? Math.min(size, blocks * 512) : 0
+}
 
 const ofKernel = ['proc', 'sys', 'dev', 'run']
 const ofProxsave = ['var/lib/proxsave', 'etc/proxsave/identity.txt', 'etc/proxsave/identity.age']

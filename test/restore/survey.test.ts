@@ -1,10 +1,22 @@
 /** What a survey finds of a backup and a host that went on living: every path that a restore would touch, and no other. */
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
-import { mkdirSync, symlinkSync, unlinkSync } from 'node:fs'
+import {
+    chmodSync,
+    existsSync,
+    linkSync,
+    mkdirSync,
+    statfsSync,
+    symlinkSync,
+    truncateSync,
+    unlinkSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { Strategy } from '../../src/catalog/category.ts'
+import type { Fault } from '../../src/core/errors.ts'
+import { PlaceTree } from '../../src/host/place.ts'
+import { checkTargets, type Written } from '../../src/restore/space.ts'
 import { type Survey, type SurveyParams, restoreSurvey } from '../../src/restore/survey.ts'
-import { inMemory, Lab, recorder } from '../backup/lab.ts'
+import { inMemory, isRoot, Lab, recorder, run } from '../backup/lab.ts'
 
 let lab: Lab
 beforeEach(() => {
@@ -157,6 +169,104 @@ describe('interface files that the backup lacks', () => {
             undefined,
             undefined,
         ])
+    })
+})
+
+describe('room on the file systems that are written', () => {
+    const mountable = isRoot && existsSync('/bin/mount')
+    if (!mountable) console.log('skip: a small file system needs root and mount')
+    const state = () => ({ state: lab.state })
+    /** A file system of its own at a path of the tree, for as long as `act` takes. */
+    async function mounted(path: string, kilobytes: number, act: () => Promise<void>): Promise<void> {
+        const at = join(lab.root, path)
+        await run(['mount', '-t', 'tmpfs', '-o', `size=${kilobytes}k,nr_inodes=40`, 'none', at])
+        try {
+            await act()
+        } finally {
+            await run(['umount', at])
+        }
+    }
+    const refusal = (path: string) =>
+        survey(path, ['included'], state()).then(
+            () => undefined,
+            (error: Fault) => error.message,
+        )
+
+    test.skipIf(!mountable)('a new file that does not fit is refused while planning', async () => {
+        lab.file('tree/small/large', 'x'.repeat(600_000))
+        lab.file('tree/elsewhere', 'x'.repeat(600_000))
+        const { path } = await lab.save()
+        await mounted('tree/small', 512, async () => {
+            expect(await refusal(path)).toMatch(
+                /^cannot restore: .* are needed in .*\/tree\/small and .* are free$/,
+            )
+        })
+        await mounted('tree/small', 1536, async () => expect(await refusal(path)).toBeUndefined())
+    })
+
+    test.skipIf(!mountable)(
+        'a new file stands beside the old one, which then gives its room back',
+        async () => {
+            for (const name of ['one', 'two', 'three']) lab.file(`tree/small/${name}`, 'x'.repeat(300_000))
+            const { path } = await lab.save()
+            const spoil = () => {
+                for (const name of ['one', 'two', 'three'])
+                    lab.file(`tree/small/${name}`, 'y'.repeat(300_000))
+            }
+            await mounted('tree/small', 1024, async () => {
+                spoil()
+                expect(await refusal(path)).toContain('/tree/small and ')
+            })
+            await mounted('tree/small', 1536, async () => {
+                spoil()
+                expect(await refusal(path)).toBeUndefined()
+                // Under another name the old content stays.
+                linkSync(join(lab.root, 'tree/small/one'), join(lab.root, 'tree/small/second'))
+                expect(await refusal(path)).toContain('/tree/small and ')
+            })
+        },
+    )
+
+    test.skipIf(!mountable)('inodes are counted too', async () => {
+        for (let i = 0; i < 60; i++) lab.file(`tree/small/${i}`, '')
+        const { path } = await lab.save()
+        await mounted('tree/small', 4096, async () => {
+            expect(await refusal(path)).toMatch(/inodes are needed in .*\/tree\/small/)
+        })
+    })
+
+    test('what is unpacked, kept and put in place on one file system is counted together', async () => {
+        lab.file('tree/large', 'x')
+        const { path } = await lab.save()
+        lab.file('tree/large', 'live')
+        const { bavail, bsize } = statfsSync(lab.root)
+        const written = (size: number): Written[] => [
+            { path: 'tree/large', action: 'replace', type: 'file', size },
+        ]
+        const live = new PlaceTree(lab.root)
+        const needs = (bytes: number) => ({ directory: lab.state, needs: { bytes, inodes: 1 } })
+        try {
+            const third = (bavail * bsize) / 3
+            checkTargets(lab.root, written(third), live, needs(third))
+            expect(() => checkTargets(lab.root, written(third), live, needs(2.5 * third))).toThrow('are free')
+            expect(() => checkTargets(lab.root, [], live, needs(4 * third))).toThrow('are free')
+        } finally {
+            live.close()
+        }
+        expect(await refusal(path)).toBeUndefined()
+    })
+
+    test('holes take no room, other metadata take that of the whole file', async () => {
+        const at = lab.file('tree/sparse', '')
+        truncateSync(at, 2 ** 40)
+        lab.file('tree/mode', 'x'.repeat(100_000))
+        const { path } = await lab.save()
+        unlinkSync(at)
+        chmodSync(join(lab.root, 'tree/mode'), 0o600)
+        const { sizes } = await survey(path, ['included'], state())
+        expect([sizes.entries, sizes.kept]).toEqual([2, 100_000])
+        expect(sizes.staged).toBeGreaterThanOrEqual(100_000)
+        expect(sizes.staged).toBeLessThan(200_000)
     })
 })
 
