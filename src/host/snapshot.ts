@@ -45,6 +45,11 @@ export class Snapshot {
         return this.entries.has(path)
     }
 
+    /** The paths that were to change, sorted; not those of which only the times were. */
+    get paths(): ByteString[] {
+        return [...this.entries].filter(([, before]) => !before?.around).map(([path]) => path)
+    }
+
     /** What stood there; undefined when nothing did. */
     before(path: ByteString): Before | undefined {
         return this.entries.get(path)
@@ -126,6 +131,81 @@ export class Snapshot {
         tree.publish(`${at}/index.new`, `${at}/index`)
         tree.settle()
         return new Snapshot(tree, at, entries)
+    }
+}
+
+/**
+ * Takes a snapshot of paths that will be put in place or removed, of the directories that will be made for them, and of
+ * the times of those that they lie in. Durable when it returns.
+ */
+export function saveBefore(
+    paths: readonly ByteString[],
+    live: PlaceTree,
+    tree: PlaceTree,
+    at: string,
+    { signal, progress }: { signal?: AbortSignal; progress?: (done: number, total: number) => void } = {},
+): Promise<Snapshot> {
+    const wanted = withMissingParents(paths, live)
+    const around = [...new Set(wanted.flatMap(path => above(path).slice(-1)))]
+    return Snapshot.take(
+        live,
+        tree,
+        at,
+        { paths: wanted, around },
+        { signal, progress: done => progress?.(done, wanted.length) },
+    )
+}
+
+/** Directories above the path, the nearest last; the root is the empty one. */
+export function above(path: ByteString): ByteString[] {
+    const found: ByteString[] = ['']
+    for (let end = path.indexOf('/'); end > 0; end = path.indexOf('/', end + 1))
+        found.push(path.slice(0, end))
+    return found
+}
+
+/** A directory above a path that is not there will be made with it. Throws when a link stands in the way. */
+export function withMissingParents(paths: readonly ByteString[], live: PlaceTree): ByteString[] {
+    const known = new Set(paths)
+    const standing = new Set<ByteString>([''])
+    for (const path of [...known]) {
+        let nothingBelow = false
+        for (const parent of above(path)) {
+            if (standing.has(parent)) continue
+            const found = nothingBelow ? undefined : live.look(parent)
+            if (found?.type === 'directory') standing.add(parent)
+            else if (found === undefined || known.has(parent)) {
+                // Whatever an action replaces by a directory has nothing of the present tree below it.
+                nothingBelow = true
+                known.add(parent)
+            } else throw inTheWay(path, parent, found)
+        }
+    }
+    return [...known]
+}
+
+function inTheWay(path: ByteString, parent: ByteString, found: Live): Fault {
+    const what = found.type === 'symlink' ? `a link to ${showPath(found.link ?? '')}` : 'no directory'
+    return new Fault('failed', `cannot restore /${showPath(path)}: /${showPath(parent)} is ${what} here`, {
+        hint: 'make it a directory as it was when the backup was made, or leave the category out',
+    })
+}
+
+/** When all is back in its place: each file has the number of names again that it had. The copies stay. */
+export function dropSecondNames(snapshot: Snapshot, live: PlaceTree): void {
+    for (const [path, before] of snapshot.entries) {
+        const keep = before && snapshot.keepOf(before)
+        if (keep === undefined) continue
+        const kept = snapshot.tree.look(keep)
+        if (kept === undefined) continue
+        let now: ReturnType<PlaceTree['look']>
+        try {
+            now = live.look(path)
+        } catch {
+            // Something else stands in its way by now: the old one is not in its place.
+            continue
+        }
+        if (now?.inode === kept.inode) snapshot.tree.remove(keep)
     }
 }
 

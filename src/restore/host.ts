@@ -101,15 +101,5 @@ function forbiddenPlaces({ root, state, forbidden = [] }: RestoreHost): { at: By
     return found
 }
 
-/** Directories above the path, the nearest last; the root is the empty one. */
-export function above(path: ByteString): ByteString[] {
-    const found: ByteString[] = ['']
-    for (let end = path.indexOf('/'); end > 0; end = path.indexOf('/', end + 1))
-        found.push(path.slice(0, end))
-    return found
-}
-
-export const staged = (path: ByteString, from: string = places.stage): ByteString => `${from}/${path}`
-
 /** The directory of all exports. */
 export const exportsDirectory = (state: string): string => join(state, 'exports')
