@@ -191,6 +191,12 @@ export type Sheet = Static<typeof Sheet>
 export const SetupState = Type.Object({
     targets: Type.Array(Type.Object({ name: Text, path: Text })),
     jobs: Type.Array(Type.Object({ name: Text, schedule: Text })),
+    source: may(
+        Type.Object(
+            { name: Text, remote: Text },
+            { description: 'the remote of the Go ProxSave, which is not in the configuration yet' },
+        ),
+    ),
     wrongSchedule: may(Type.String({ description: 'what is wrong with the schedule that was asked about' })),
 })
 export type SetupState = Static<typeof SetupState>

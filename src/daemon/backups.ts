@@ -31,7 +31,7 @@ import { loadRecipients } from '../keys/recipients.ts'
 import { loadSigningKey } from '../keys/signing-key.ts'
 import { jobNamed } from '../schedule/apply.ts'
 import type { Daemon } from './daemon.ts'
-import { listUpstream, upstreamInfo, upstreamPlaces, within } from './upstream.ts'
+import { listUpstream, upstreamInfo, upstreamOffers, within } from './upstream.ts'
 
 export interface Listing {
     /** Newest first. */
@@ -112,7 +112,10 @@ async function locateRemote(daemon: Daemon, reference: string): Promise<Located>
     try {
         backup = findBackup(backups, reference)
     } catch (error) {
-        throw targets.find(({ problem }) => problem !== undefined)?.problem ?? error
+        // Only of those that somebody chose: a remote of the Go tool may be out of use for years.
+        const chosen = new Set(daemon.config.config.sources.map(({ name }) => name))
+        const silent = targets.find(({ target, problem }) => problem !== undefined && chosen.has(target.name))
+        throw silent?.problem ?? error
     }
     const found = targets
         .flatMap(({ archives }) => archives)
@@ -166,7 +169,8 @@ async function findUpstream(daemon: Daemon, name: string): Promise<string | unde
 /** Where archives of the Go tool are looked for: its own settings, and our local targets. */
 export function upstreamDirectories(daemon: Daemon): string[] {
     const { root } = daemon.parts
-    const named = upstreamPlaces(root)?.directories.map(path => within(root, path)) ?? []
+    const { directories } = upstreamOffers(root, daemon.config.config)
+    const named = directories.map(path => within(root, path))
     const local = [...daemon.targets().values()].filter(({ type }) => type === 'local')
     return [...new Set([...named, ...local.map(({ place }) => place)])]
 }

@@ -32,6 +32,7 @@ import { applySchedule } from '../schedule/apply.ts'
 import { openSources, openTargets } from '../targets/index.ts'
 import { storageMounts } from '../targets/storage-mounts.ts'
 import type { Log } from './log.ts'
+import { upstreamOffers } from './upstream.ts'
 
 export interface DaemonParts {
     version: string
@@ -147,10 +148,15 @@ export class Daemon {
         })
     }
 
-    /** The sources of the configuration by name. */
+    /** The sources of the configuration by name, and the remote that the Go ProxSave used on this host. */
     sources(): Map<string, RemoteSource> {
         const { root, exec } = this.parts
-        return openSources(this.#config.config.sources, { root, exec })
+        const { config } = this.#config
+        const { source } = upstreamOffers(root, config)
+        return openSources(source === undefined ? config.sources : [...config.sources, source], {
+            root,
+            exec,
+        })
     }
 
     target(name: string): Target {

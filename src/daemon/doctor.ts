@@ -12,7 +12,7 @@ import { checkCalendar } from '../schedule/calendar.ts'
 import { hostOf, listAll } from './backups.ts'
 import type { Daemon } from './daemon.ts'
 import { readJobs } from './status.ts'
-import { listUpstream, upstreamPlaces, within } from './upstream.ts'
+import { listUpstream, upstreamOffers, upstreamPlaces, within } from './upstream.ts'
 
 type Found = Omit<Check, 'id' | 'title'>
 type CheckKind = {
@@ -141,11 +141,11 @@ async function checkUpstreamPlaces(daemon: Daemon): Promise<Found[]> {
     if (places === undefined) return []
     const { backups, problems } = await listUpstream(places.directories.map(path => within(root, path)))
     const where = places.directories.join(', ') || 'no directory'
-    const known = daemon.config.config.sources.some(source => source.remote === places.remote)
+    const { source } = upstreamOffers(root, daemon.config.config)
     const remote =
         places.remote === undefined
             ? ''
-            : `; its remote is ${places.remote}${known ? '' : ' (a [source.NAME] in the configuration lists it)'}`
+            : `; its remote is ${places.remote}${source === undefined ? '' : `, here the source ${source.name} (setup writes that into the configuration)`}`
     const found = ok(
         `${count(backups.length, 'archive')} in ${where} (${places.file})${remote}: proxsavectl list --all-hosts`,
     )
@@ -181,7 +181,10 @@ async function checkSources(daemon: Daemon): Promise<Found[]> {
             found.push(ok(`${source.name}: ${count(archives.length, 'archive')} at ${source.place}`))
         } catch (error) {
             const { message, hint } = asFault(error)
-            found.push(failed(`${source.name}: ${message}`, hint ?? `look at ${source.place}`))
+            // One that only the settings of the Go tool name may be out of use.
+            const chosen = daemon.config.config.sources.some(({ name }) => name === source.name)
+            const told = chosen ? failed : warning
+            found.push(told(`${source.name}: ${message}`, hint ?? `look at ${source.place}`))
         }
     }
     return found

@@ -1,5 +1,6 @@
 /** The conversation that makes a restore: each round takes all answers so far and gives the next question, or the plan. */
 import type { Identity } from '../archive/unlock.ts'
+import { newestFirst } from '../backup/list.ts'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Json, Plan } from '../engine/change.ts'
@@ -32,7 +33,7 @@ import { bringHere, type Here, listAll, type Located, locate, ownOnly, untilIdle
 import { keepLog } from './change-log.ts'
 import type { Daemon } from './daemon.ts'
 import { keepSecret } from './secrets.ts'
-import { within } from './upstream.ts'
+import { listUpstream, upstreamOffers, within } from './upstream.ts'
 
 /** An archive that lies on a source: it has to be brought here before anything can be said of its content. */
 export interface Fetch {
@@ -276,6 +277,7 @@ async function findArchive(
     request: RestoreRequest,
 ): Promise<Located | { question: ask.Ask }> {
     const { answers, interactive } = request
+    const { root } = daemon.parts
     const named = request.backup ?? answers.backup
     if (named !== undefined) {
         if (answers.source === 'path' && !named.startsWith('/'))
@@ -298,6 +300,8 @@ async function findArchive(
         return locate(daemon, 'latest')
     }
     if (source === 'path') return { question: ask.askPath() }
+    const { directories } = upstreamOffers(root, daemon.config.config)
+    if (source !== undefined && directories.includes(source)) return askUpstream(within(root, source))
     const places: Parameters<typeof ask.askSource>[0] = [
         ...targets.map(({ target }) => ({
             name: target.name,
@@ -308,6 +312,7 @@ async function findArchive(
         ...[...daemon.sources().values()]
             .filter(({ name }) => name !== remote?.name)
             .map(({ name, place }) => ({ name, place })),
+        ...directories.map(name => ({ name, place: 'of the Go ProxSave' })),
     ]
     if (source === undefined && (places.length > 1 || offered.length === 0))
         return { question: ask.askSource(places) }
@@ -317,6 +322,19 @@ async function findArchive(
     if (there.length === 0)
         return { question: ask.askPath(`there is no backup on ${source ?? 'this target'}`) }
     return { question: ask.askBackup(there.slice(0, mostOffered), own.length === 0) }
+}
+
+/** Archives of the Go tool are named by their paths: the same name may lie in two of its directories. */
+async function askUpstream(directory: string): Promise<{ question: ask.Ask }> {
+    const { backups, problems } = await listUpstream([directory])
+    if (problems[0] !== undefined)
+        throw new Fault('failed', problems[0].message, { hint: problems[0].hint ?? 'look at the directory' })
+    const there = backups
+        .filter(({ id, path }) => id !== '' && path !== undefined)
+        .sort(newestFirst)
+        .map(backup => ({ ...backup, id: backup.path! }))
+    if (there.length === 0) return { question: ask.askPath(`there is no backup in ${directory}`) }
+    return { question: ask.askBackup(there.slice(0, mostOffered), false) }
 }
 
 /** A menu of more nobody reads; the rest is reached by its id. */

@@ -10,6 +10,7 @@ import { readSetupFile, setupText } from '../setup/config-file.ts'
 import { hostOf, listAll } from './backups.ts'
 import type { Daemon } from './daemon.ts'
 import { keepSecret } from './secrets.ts'
+import { upstreamOffers } from './upstream.ts'
 
 export interface SetupOrder {
     adopt?: string
@@ -19,6 +20,8 @@ export interface SetupOrder {
     configure?: boolean
     targetPath?: string
     schedule?: string
+    /** Whether the remote of the Go ProxSave becomes a source; false leaves it out. */
+    source?: boolean
 }
 
 export async function planSetup(
@@ -79,9 +82,11 @@ function stepsOf(plan: Plan): Step[] {
 export async function setupState(daemon: Daemon, schedule: string | undefined): Promise<SetupState> {
     const config = daemon.usableConfig()
     const calendar = schedule === undefined ? undefined : await checkCalendar(daemon.parts.exec, schedule)
+    const { source } = upstreamOffers(daemon.parts.root, config)
     return {
         targets: config.targetsBuiltIn ? [] : config.targets.map(({ name, path }) => ({ name, path })),
         jobs: config.jobs.map(({ name, schedule }) => ({ name, schedule })),
+        ...(source === undefined ? {} : { source: { name: source.name, remote: source.remote } }),
         ...(calendar?.ok === false ? { wrongSchedule: calendar.why } : {}),
     }
 }
@@ -96,9 +101,16 @@ async function configTasks(daemon: Daemon, order: SetupOrder): Promise<Step[]> {
                 hint: 'for example 02:30, or Mon..Fri 01:00; systemd.time(7) has all forms',
             })
     }
-    const text = setupText(config, order, readSetupFile(daemon.parts.root))
+    const { root } = daemon.parts
+    const source = order.source === false ? undefined : upstreamOffers(root, config).source
+    const { targetPath, schedule } = order
+    const text = setupText(config, { targetPath, schedule, source }, readSetupFile(root))
     if (text === undefined) return []
-    const parts = [config.targetsBuiltIn ? 'a target' : '', config.jobs.length === 0 ? 'a daily job' : '']
+    const parts = [
+        config.targetsBuiltIn ? 'a target' : '',
+        config.jobs.length === 0 ? 'a daily job' : '',
+        source === undefined ? '' : `the source ${source.name} (${source.remote})`,
+    ]
     const title = `write ${parts.filter(part => part !== '').join(' and ')} into conf.d/10-setup.toml`
     return [{ kind: 'setup.write-config', title, params: { text } }]
 }

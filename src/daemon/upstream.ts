@@ -4,6 +4,7 @@ import type { BackupInfo } from '../core/answers.ts'
 import { asFault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { StoredArchive } from '../engine/target.ts'
+import { type Config, isRemote, type RcloneSourceConfig, rcloneDefaults } from '../format/config.ts'
 import { readUpstreamEnvironment, type UpstreamPlaces } from '../format/upstream-manifest.ts'
 import type { Manifest } from '../format/manifest.ts'
 import { listDirectory } from '../host/archive-directory.ts'
@@ -26,6 +27,38 @@ export function upstreamPlaces(root: string): (UpstreamPlaces & { file: string }
     }
     return undefined
 }
+
+/** What its settings offer to read archives from, besides what the configuration names. */
+export interface UpstreamOffers {
+    /** Absolute, as the settings name them. */
+    directories: string[]
+    /** Its remote, under a name that is free. */
+    source?: RcloneSourceConfig
+}
+
+/** Never throws: settings of another tool that cannot be read must not stand in the way of a restore; doctor tells. */
+export function upstreamOffers(root: string, config: Pick<Config, 'targets' | 'sources'>): UpstreamOffers {
+    let places: UpstreamPlaces | undefined
+    try {
+        places = upstreamPlaces(root)
+    } catch {
+        places = undefined
+    }
+    if (places === undefined) return { directories: [] }
+    const targets = new Set(config.targets.map(({ path }) => path))
+    const directories = places.directories.filter(path => !targets.has(path))
+    const { remote } = places
+    if (remote === undefined || !isRemote(remote)) return { directories }
+    const same = (other: string) => other.replace(/\/+$/, '') === remote.replace(/\/+$/, '')
+    if (config.sources.some(source => same(source.remote))) return { directories }
+    const taken = new Set([...config.targets, ...config.sources].map(({ name }) => name))
+    let name = upstreamSourceName
+    for (let more = 2; taken.has(name); more++) name = `${upstreamSourceName}-${more}`
+    const source = { type: 'rclone', name, remote, ...rcloneDefaults } as const
+    return { directories, source }
+}
+
+const upstreamSourceName = 'go-proxsave'
 
 export const within = (root: string, path: string): string => (root === '/' ? path : `${root}${path}`)
 

@@ -80,8 +80,8 @@ export interface JobConfig {
 /** The retention of the built-in target, and the one that `setup` writes. */
 export const defaultKeep = 'keep-last=3,keep-daily=7,keep-weekly=4,keep-monthly=6'
 export const defaultTargetPath = '/var/backups/proxsave'
-export const defaultRcloneConfig = '/root/.config/rclone/rclone.conf'
-export const defaultSourceMs = 30_000
+/** What a source has that names only its remote. */
+export const rcloneDefaults = { timeoutMs: 30_000, config: '/root/.config/rclone/rclone.conf' } as const
 
 /** What holds when nothing is configured. */
 export function defaultConfig(): Config {
@@ -116,6 +116,11 @@ export function defaultConfig(): Config {
 // The schemas. `description` ends the sentence "must be …" of an error message, hence every part has one.
 
 const text = (most: number) => `^[^\\u0000-\\u001f\\u007f]{1,${most}}$`
+// Begins with a letter: neither an option, nor a remote made up on the spot with secrets in it.
+const remotePattern = '^[A-Za-z0-9_][A-Za-z0-9_.+@ -]{0,127}:[^\\u0000-\\u001f\\u007f]{0,1024}$'
+/** Whether a source may name it. */
+export const isRemote = (text: string): boolean => new RegExp(remotePattern).test(text)
+
 const AbsolutePath = Type.String({
     pattern: '^/(?!.*(?:^|/)\\.\\.?(?:/|$))[^\\u0000-\\u001f\\u007f]{0,4095}$',
     description: 'an absolute path without "." or ".."',
@@ -170,9 +175,8 @@ const Local = Type.Object(
 const Rclone = Type.Object(
     {
         type: Type.Literal('rclone', { description: '"rclone"' }),
-        // Begins with a letter: neither an option, nor a remote made up on the spot with secrets in it.
         remote: Type.String({
-            pattern: '^[A-Za-z0-9_][A-Za-z0-9_.+@ -]{0,127}:[^\\u0000-\\u001f\\u007f]{0,1024}$',
+            pattern: remotePattern,
             description: 'a remote of rclone with its path, such as "nas:backups/pve1"',
         }),
         timeout: Type.Optional(Type.String({ description: 'a duration such as "30s", from 5s to 10min' })),
@@ -421,7 +425,7 @@ class Reader {
             remote: entry.remote,
             timeoutMs:
                 entry.timeout === undefined
-                    ? defaultSourceMs
+                    ? rcloneDefaults.timeoutMs
                     : this.#duration(
                           ['source', name, 'timeout'],
                           entry.timeout,
@@ -429,7 +433,7 @@ class Reader {
                           600_000,
                           '5s to 10min',
                       ),
-            config: entry.config ?? defaultRcloneConfig,
+            config: entry.config ?? rcloneDefaults.config,
         }
     }
 

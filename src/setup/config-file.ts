@@ -1,7 +1,7 @@
 /** The one file that setup writes, `conf.d/10-setup.toml`: what the configuration does not say yet, and nothing else. */
 import { join } from 'node:path'
 import type { TaskKind } from '../engine/kinds.ts'
-import { type Config, defaultKeep, defaultTargetPath } from '../format/config.ts'
+import { type Config, defaultKeep, defaultTargetPath, type SourceConfig } from '../format/config.ts'
 import { ensureDirectory, readSmallFile, removeFile, replaceFile } from '../host/atomic.ts'
 import { limits } from '../core/limits.ts'
 
@@ -10,6 +10,8 @@ export interface SetupChoices {
     targetPath?: string
     /** systemd calendar expression of the job `daily`. */
     schedule?: string
+    /** A remote that archives are read from. */
+    source?: SourceConfig
 }
 
 export const defaultSchedule = '02:30'
@@ -18,7 +20,7 @@ export function setupFile(root: string): string {
     return join(root, 'etc/proxsave/conf.d/10-setup.toml')
 }
 
-/** The file's new text, or undefined when the configuration already has a target and a job. */
+/** The file's new text, or undefined when the configuration already has a target and a job, and no source is to come. */
 export function setupText(
     config: Config,
     choices: SetupChoices,
@@ -44,6 +46,16 @@ export function setupText(
             ].join('\n'),
         )
     }
+    const { source } = choices
+    if (source !== undefined)
+        parts.push(
+            [
+                '# The remote of the Go ProxSave; archives there are only read.',
+                `[source.${source.name}]`,
+                `type = "${source.type}"`,
+                `remote = ${JSON.stringify(source.remote)}`,
+            ].join('\n'),
+        )
     if (parts.length === 0) return undefined
     const head = before ?? '# Written by proxsavectl setup; later files of conf.d win over it.\n'
     return `${head.trimEnd()}\n\n${parts.join('\n\n')}\n`

@@ -15,6 +15,7 @@ interface Order {
     recipients?: string[]
     targetPath?: string
     schedule?: string
+    source?: boolean
 }
 
 export const command: Command = {
@@ -102,6 +103,15 @@ async function interview(cli: Cli): Promise<Order> {
                 (await cli.client.call<SetupState>('GET', '/v1/setup', { query: { schedule } }))
                     .wrongSchedule,
         })
+    if (found.source !== undefined)
+        order.source =
+            (await askChoice(
+                `The Go ProxSave stored backups at ${safe(found.source.remote)}. Write it down as a source?`,
+                [
+                    { value: 'yes', text: 'yes: its archives are listed and read, nothing is written there' },
+                    { value: 'no', text: 'no' },
+                ],
+            )) === 'yes'
     if (found.targets.length > 0 || found.jobs.length > 0)
         cli.output.note(
             'To change them edit /etc/proxsave/conf.d/10-setup.toml, then systemctl reload proxsave',

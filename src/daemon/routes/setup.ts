@@ -17,6 +17,11 @@ const Order = Type.Object(
         ),
         targetPath: Type.Optional(Type.String({ pattern: '^/[^\\u0000-\\u001f\\u007f]*$', maxLength: 4096 })),
         schedule: Type.Optional(Type.String({ maxLength: 200 })),
+        source: Type.Optional(
+            Type.Boolean({
+                description: 'with configure: false does not write the remote of the Go ProxSave as a source',
+            }),
+        ),
     },
     { additionalProperties: false },
 )
@@ -51,14 +56,14 @@ export const setupRoutes = [
     }),
 ]
 
-/** What setup tells beside what it does: archives of the Go tool are of use, and nothing of its settings is taken over. */
+/** What setup tells beside what it does: where archives of the Go tool are. Its schedule and its targets are not taken over. */
 function upstreamNotes(root: string): { notes?: string[] } {
     const places = upstreamPlaces(root)
     if (places === undefined) return {}
     const where = [...places.directories, ...(places.remote === undefined ? [] : [places.remote])].join(', ')
     return {
         notes: [
-            `the Go ProxSave was used here (${places.file}), its archives are in ${where || 'no known place'}: proxsavectl list --all-hosts shows those on disk`,
+            `the Go ProxSave was used here (${places.file}), its archives are in ${where || 'no known place'}: proxsavectl list --all-hosts shows them`,
         ],
     }
 }
