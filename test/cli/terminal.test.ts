@@ -1,7 +1,7 @@
 /** Setup, keys and reading a backup at a real terminal: what is asked, and what happens to a wrong answer. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { rmSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RunningDaemon } from '../daemon/running.ts'
 
@@ -67,6 +67,16 @@ test('setup asks nothing that it would not use', async () => {
     expect(ran.shown).toContain('Job daily stays: 02:30')
     expect(ran.shown).toContain('nothing to do')
     expect(ran.shown).not.toContain('Next: proxsavectl backup')
+})
+
+test('setup asks before it writes the remote of the Go ProxSave down', async () => {
+    daemon.write('opt/proxsave/configs/backup.env', 'CLOUD_ENABLED=true\nCLOUD_REMOTE=nas:pve\n')
+    const written = () => readFileSync(join(daemon.root, 'etc/proxsave/conf.d/10-setup.toml'), 'utf8')
+    const refused = await typed(['setup'], [['backups at nas:pve', `${down}\r`]])
+    expect([refused.status, written()]).toEqual([0, expect.not.stringContaining('[source.')])
+    const taken = await typed(['setup'], [['backups at nas:pve', '\r']])
+    expect([taken.status, written()]).toEqual([0, expect.stringContaining('remote = "nas:pve"')])
+    rmSync(join(daemon.root, 'opt'), { recursive: true })
 })
 
 test('the passphrase is asked for, again when it does not fit, and what is found stands on lines of its own', async () => {
