@@ -20,8 +20,6 @@ export interface RestoreHost {
     identity(reference: string): Identity | undefined
     /** Whether a change has ended: only then may somebody have edited since what it restored. */
     finished(change: string): boolean
-    /** More absolute paths that no restore may write, such as keys that lie elsewhere. */
-    forbidden?: readonly string[]
     /** The calls that change files; a test gives its own. */
     calls?: PlaceCalls
 }
@@ -58,7 +56,7 @@ export function snapshotOf(own: PlaceTree): Snapshot {
 }
 
 /** The path of an action below the root, without a leading slash. Throws when no restore may write there. */
-export function pathOf(action: FileAction, host: RestoreHost): ByteString {
+export function pathOf(action: FileAction, host: Pick<RestoreHost, 'root' | 'state'>): ByteString {
     const path = action.bytes.replace(/^\/+/, '')
     checkPath(path)
     for (const { at, why } of forbiddenPlaces(host)) {
@@ -80,8 +78,11 @@ const verbs: Record<FileAction['action'], string> = {
     remove: 'remove',
 }
 
-/** Whatever a plan says, no task writes files there. */
-function forbiddenPlaces({ root, state, forbidden = [] }: RestoreHost): { at: ByteString; why: string }[] {
+/** Whatever a plan says, no task writes files there. Keys lie nowhere else: no setting moves them. */
+function forbiddenPlaces({
+    root,
+    state,
+}: Pick<RestoreHost, 'root' | 'state'>): { at: ByteString; why: string }[] {
     const kernel = 'the kernel makes what is there'
     const own = 'it is the state of proxsave itself'
     const found = [
@@ -95,9 +96,7 @@ function forbiddenPlaces({ root, state, forbidden = [] }: RestoreHost): { at: By
         { at: 'etc/proxsave/identity.age', why: 'it is a key of this host' },
     ]
     const base = root === '/' ? '' : root
-    for (const path of [state, ...forbidden])
-        if (path.startsWith(`${base}/`))
-            found.push({ at: toByteString(path.slice(base.length + 1)), why: own })
+    if (state.startsWith(`${base}/`)) found.push({ at: toByteString(state.slice(base.length + 1)), why: own })
     return found
 }
 

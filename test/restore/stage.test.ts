@@ -15,6 +15,8 @@ import { join } from 'node:path'
 import type { EndEvent, Json, PlannedTask } from '../../src/engine/change.ts'
 import type { TaskKind } from '../../src/engine/kinds.ts'
 import { PlaceTree } from '../../src/host/place.ts'
+import { keyPaths } from '../../src/keys/paths.ts'
+import { pathOf } from '../../src/restore/host.ts'
 import { checkSpace, snapshotNeeds, stagingNeeds } from '../../src/restore/space.ts'
 import { tasksOf } from '../../src/restore/strategies.ts'
 import type { FileAction } from '../../src/restore/types.ts'
@@ -87,15 +89,13 @@ describe.if(isRoot)('the tasks of a restore', () => {
         'var/lib/proxsave/journal',
         'etc/proxsave/identity.txt',
         'etc/proxsave/identity.age',
-        'mine/key',
     ]
     for (const path of forbidden)
         test(`/${path} is never written, whatever a plan says`, async () => {
             for (const name of [path, `/${path}`, `//${path}`])
                 for (const kind of ['create', 'replace', 'metadata', 'remove'] as const) {
                     const actions = [action(name, { action: kind })]
-                    const own = { forbidden: [join(bench.root, 'mine/key')] }
-                    const end = await start([task('restore.snapshot', { actions })], own)
+                    const end = await start([task('restore.snapshot', { actions })])
                     expect([end.result, end.error?.message]).toEqual([
                         'failed',
                         expect.stringMatching(/^cannot (create|replace|change|remove) \//),
@@ -103,6 +103,19 @@ describe.if(isRoot)('the tasks of a restore', () => {
                 }
             expect(existsSync(join(bench.root, path))).toBe(false)
         })
+
+    test('every key and the state lie where nothing is written, wherever the state is', () => {
+        for (const root of ['/', '/srv/tree'])
+            for (const state of ['/var/lib/proxsave', '/srv/tree/mine']) {
+                const { config: _, ...paths } = keyPaths(root, state)
+                for (const path of [...Object.values(paths), join(state, 'signing.key'), state]) {
+                    if (!path.startsWith(root) || path.endsWith('/recipients')) continue
+                    const bytes = path.slice(root === '/' ? 1 : root.length + 1)
+                    expect(() => pathOf(action(bytes), { root, state }), path).toThrow('cannot create')
+                }
+            }
+        expect(pathOf(action('mine/key'), { root: '/', state: '/var/lib/proxsave' })).toBe('mine/key')
+    })
 
     test('what stands above a forbidden place is not replaced, and no path leaves the root', async () => {
         for (const path of ['etc', 'var/lib', 'etc/../etc/pve/x', '../x', 'a//b', 'a/./b', '']) {
