@@ -10,14 +10,16 @@ import { limits } from '../core/limits.ts'
 import type { Json } from '../engine/change.ts'
 import { parseRecipient } from '../format/age.ts'
 import type { Manifest } from '../format/manifest.ts'
+import { type Nic, nicInventoryPath, writeNicInventory } from '../format/nic-inventory.ts'
 import { sign } from '../format/signature.ts'
 import { readSmallFile } from '../host/atomic.ts'
 import { discardFile } from '../host/data-file.ts'
 import { type Exec, exec } from '../host/exec.ts'
 import * as libc from '../host/libc.ts'
+import { readNics } from '../host/nics.ts'
 import { copyDatabase } from '../host/sqlite.ts'
 import { Tree } from '../host/tree.ts'
-import { capture } from './capture.ts'
+import { type Capture, capture } from './capture.ts'
 import { type Collected, type CollectedEntry, collect, missingOf } from '../archive/collect.ts'
 import { Emitter } from './emit.ts'
 import type { OperationIo } from '../engine/operation.ts'
@@ -66,6 +68,7 @@ export async function writeArchive(
     io: OperationIo,
     run: Exec = exec,
     now: () => number = Date.now,
+    nics: () => Nic[] = readNics,
 ): Promise<Json> {
     const began = now()
     let warnings = 0
@@ -79,6 +82,7 @@ export async function writeArchive(
         const chosen = chosenCategories(params)
         io.progress({ done: 0, unit: 'entries', text: 'looking at the host' })
         const captured = params.capture ? await capture(chosen, run, io.signal) : { outputs: [], failed: [] }
+        if (params.capture && chosen.some(({ id }) => id === 'network')) captureNics(captured, nics)
         const matcher = buildMatcher(chosen, params.include)
         const never = [params.state, ...(params.never ?? [])].map(path => insideRoot(params.root, path))
         const collected = collect(tree, { matcher, exclude: params.exclude, never, warn })
@@ -205,6 +209,18 @@ export function chosenCategories(params: Pick<WriteParams, 'categories' | 'manif
 function insideRoot(root: string, path: string): string {
     const clean = root.replace(/\/+$/, '')
     return clean !== '' && path.startsWith(`${clean}/`) ? path.slice(clean.length) : path
+}
+
+/** What a restore needs to know each card again when it has another name, here or on the next machine. */
+function captureNics(captured: Capture, nics: () => Nic[]): void {
+    const [category, file] = nicInventoryPath.split('/').slice(-2) as [string, string]
+    try {
+        captured.outputs.push({ path: `${category}/${file}`, content: writeNicInventory(nics()) })
+    } catch (error) {
+        // The files matter more: without it a restore leaves the names as they are.
+        const why = error instanceof Error ? error.message : String(error)
+        captured.failed.push({ category, file, why })
+    }
 }
 
 function addCaptured(

@@ -497,6 +497,40 @@ export function connected(fd: number): boolean {
     return true
 }
 
+/** A dump that takes longer (ms) is stuck in the kernel. */
+const netlinkMs = 2_000
+/** The kernel fills at most 32 KiB at once. */
+const netlinkBuffer = new Uint8Array(64 * 1024)
+
+/**
+ * Sends one dump request to the kernel's NETLINK_ROUTE and returns its answer, datagram by datagram, the one with the end
+ * of the dump included. `ends` tells whether a datagram is the last. EAGAIN when the kernel does not answer.
+ */
+export function netlinkDump(request: Uint8Array, ends: (datagram: Uint8Array) => boolean): Uint8Array[] {
+    const [AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE, POLLIN] = [16, 3 | 0o2000000, 0, 1]
+    const mostDatagrams = 4_096
+    const fd = c.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE)
+    if (fd < 0) fail('socket', 'netlink')
+    try {
+        const kernel = new Uint8Array(12)
+        kernel[0] = AF_NETLINK
+        if (c.sendto(fd, request, request.length, 0, kernel, kernel.length) < 0) fail('sendto', 'netlink')
+        const datagrams: Uint8Array[] = []
+        while (datagrams.length < mostDatagrams) {
+            const polled = new Int32Array([fd, POLLIN])
+            if (c.poll(polled, 1, netlinkMs) < 1) throw new OsError('poll', constants.errno.EAGAIN, 'netlink')
+            const length = Number(c.read(fd, netlinkBuffer, netlinkBuffer.length))
+            if (length < 0) fail('read', 'netlink')
+            const datagram = netlinkBuffer.slice(0, length)
+            datagrams.push(datagram)
+            if (ends(datagram)) return datagrams
+        }
+        throw new OsError('read', constants.errno.EMSGSIZE, 'netlink')
+    } finally {
+        c.close(fd)
+    }
+}
+
 /** Nanoseconds since boot, suspend included. */
 export function boottimeNs(): bigint {
     const CLOCK_BOOTTIME = 7

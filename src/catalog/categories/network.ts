@@ -1,4 +1,4 @@
-/** Network. Permanent MAC addresses and drivers of each card are inventoried by the collector: they need one call per card. */
+/** Network. What tells the cards apart (`captured/network/nics.json`) no command prints: the backup itself writes it. */
 import type { Category } from '../category.ts'
 
 export const network: Category = {
