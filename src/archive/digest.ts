@@ -1,9 +1,9 @@
-/** The digest of a file's content while its stored pieces pass by. */
+/** Digests of what an entry holds: of a file's content while its stored pieces pass by, and of its extended attributes. */
 import { Fault } from '../core/errors.ts'
 import type { IndexEntry } from '../format/index.ts'
 import type { ReadEntry } from '../format/tar-read.ts'
-import type { TarExtent } from '../format/tar-write.ts'
-import { Sha256 } from '../host/libcrypto.ts'
+import type { TarExtent, TarXattr } from '../format/tar-write.ts'
+import { Sha256, sha256 } from '../host/libcrypto.ts'
 import { showPath } from '../host/tree.ts'
 
 const BLOCK = 4096
@@ -96,4 +96,20 @@ export class ContentDigest {
             `cannot trust /${showPath(this.#entry.path)}: its content is not what the index says`,
         )
     }
+}
+
+/**
+ * Tells whether two entries have the same extended attributes, ACLs among them: the first 8 bytes of the SHA-256 over
+ * name and value of each, by name, as 16 hexadecimal digits. Empty when there are none.
+ */
+export function xattrsDigest(xattrs: readonly TarXattr[] | undefined): string {
+    if (xattrs === undefined || xattrs.length === 0) return ''
+    const parts: Uint8Array[] = []
+    for (const { name, value } of [...xattrs].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+        const lengths = Buffer.alloc(8)
+        lengths.writeUInt32LE(name.length, 0)
+        lengths.writeUInt32LE(value.length, 4)
+        parts.push(lengths, Buffer.from(name, 'latin1'), value)
+    }
+    return Buffer.from(sha256(Buffer.concat(parts)).subarray(0, 8)).toString('hex')
 }

@@ -32,10 +32,12 @@ export interface CachedUnit {
     pieces?: string[]
     /** A sparse file, whose digest leaves the holes out. */
     holes?: boolean
+    /** `xattrsDigest` of those entries that have extended attributes, by their number in the unit. */
+    xattrs?: Map<number, string>
 }
 
 interface Stored {
-    version: 3
+    version: 4
     /** Two secret seeds for the keys of pieces. */
     seeds: [bigint, bigint]
     dataSize: number
@@ -150,7 +152,7 @@ export class FrameCache {
         let live = 0
         for (const unit of this.#now.values()) for (const frame of unit.frames) live += frame.stored
         if (live * 2 < this.#end) this.#compact()
-        const stored: Stored = { version: 3, seeds: this.#seeds, dataSize: this.#end, units: this.#now }
+        const stored: Stored = { version: 4, seeds: this.#seeds, dataSize: this.#end, units: this.#now }
         const body = new Uint8Array(serialize(stored))
         const file = Buffer.alloc(8 + body.length)
         file.writeBigUInt64LE(Bun.hash.xxHash3(body) as bigint)
@@ -196,7 +198,7 @@ function readIndexFile(path: string): Stored | undefined {
         const body = file.subarray(8)
         if (file.readBigUInt64LE(0) !== Bun.hash.xxHash3(body)) return undefined
         const stored = deserialize(new Uint8Array(body).buffer) as Stored
-        return stored.version === 3 ? stored : undefined
+        return stored.version === 4 ? stored : undefined
     } catch {
         // No cache, or one of another version: everything is read.
         return undefined

@@ -81,7 +81,7 @@ export class OwnArchive implements SavedArchive {
     }
 
     #hand(known: IndexEntry, stored: number | undefined): SavedEntry {
-        const { path, type, category, mode, uid, gid, size, mtimeNs, link, sha256, holes } = known
+        const { path, type, category, mode, uid, gid, size, mtimeNs, link, sha256, holes, xattrs } = known
         const entry: SavedEntry = {
             path,
             type,
@@ -94,6 +94,7 @@ export class OwnArchive implements SavedArchive {
             link,
             sha256,
             holes,
+            xattrs,
             stored,
         }
         this.#known.set(entry, known)

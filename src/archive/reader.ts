@@ -7,6 +7,7 @@ import { FOOTER_BYTES, type Index, type IndexEntry, readFooter, readIndex } from
 import { type ReadEntry, TarParser, type TarVisitor } from '../format/tar-read.ts'
 import { DataFile } from '../host/data-file.ts'
 import { openAead, Sha256, sha256 } from '../host/libcrypto.ts'
+import { xattrsDigest } from './digest.ts'
 import { BLOCK, envelopeOf, memberNames, roundUp } from './bundle.ts'
 import { type Head, readHead, readMemberAt } from './head.ts'
 
@@ -351,6 +352,7 @@ export function agrees(known: IndexEntry, read: ReadEntry): boolean {
         known.gid === read.gid &&
         known.size === read.size &&
         known.mtimeNs === read.mtimeNs &&
+        (known.xattrs === undefined || known.xattrs === xattrsDigest(read.xattrs)) &&
         (known.type === 'file' || known.type === 'directory' || known.link === read.link)
     )
 }

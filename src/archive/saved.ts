@@ -31,6 +31,8 @@ export interface SavedEntry {
     sha256?: Uint8Array
     /** Stored as a sparse file: its digest is that of `HoleDigest`. */
     holes?: boolean
+    /** `xattrsDigest` of its extended attributes; with the first name of a hard link. Undefined when nobody noted them. */
+    xattrs?: string
     /** Bytes of a sparse file that are no holes, about. */
     stored?: number
 }

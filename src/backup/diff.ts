@@ -13,7 +13,7 @@ import { Sha256 } from '../host/libcrypto.ts'
 import { copyDatabase } from '../host/sqlite.ts'
 import { failure, showPath, Tree } from '../host/tree.ts'
 import { type CollectedEntry, collect } from '../archive/collect.ts'
-import { HoleDigest } from '../archive/digest.ts'
+import { HoleDigest, xattrsDigest } from '../archive/digest.ts'
 import { selector } from './files.ts'
 import type { OperationIo } from '../engine/operation.ts'
 import { isSecretPath, maskLine } from './secrets.ts'
@@ -41,6 +41,8 @@ interface Side {
     link?: ByteString
     /** Its digest leaves out what is zeros: it was saved as a sparse file. */
     holes?: boolean
+    /** Of its extended attributes; undefined where nobody noted them. */
+    xattrs?(): string | undefined
     /** Digest of the content, of the kind that `holes` names; undefined where there is only the other one. Throws what reading throws. */
     digest(holes: boolean): Uint8Array | undefined
 }
@@ -101,6 +103,7 @@ function archiveSides(opened: Contents, wanted: (entry: IndexEntry) => boolean):
         if (entry.superseded === true || entry.category === 'captured' || !wanted(entry)) continue
         sides.set(entry.path, {
             ...entry,
+            xattrs: () => entry.xattrs,
             digest: holes => ((entry.holes === true) === holes ? entry.sha256 : undefined),
         })
     }
@@ -113,6 +116,7 @@ function archiveSides(opened: Contents, wanted: (entry: IndexEntry) => boolean):
                 size: first.size,
                 link: undefined,
                 holes: first.holes,
+                xattrs: first.xattrs,
                 digest: first.digest,
             })
     }
@@ -157,6 +161,7 @@ function liveSides(
             uid: stat.uid,
             gid: stat.gid,
             size: 0,
+            xattrs: () => xattrsDigest(tree.xattrs(path)),
             digest: () => undefined,
         })
     }
@@ -176,6 +181,7 @@ function liveSide(tree: Tree, entry: CollectedEntry, live: LiveParams): Side {
         gid: stat.gid,
         size: entry.type === 'file' ? stat.size : 0,
         link: entry.link,
+        xattrs: () => xattrsDigest(tree.xattrs(entry.path)),
         digest: holes => (entry.type === 'file' ? digestOf(tree.openFile(entry.path), holes) : undefined),
     }
     if (entry.path === DATABASE && live.scratch !== undefined) {
@@ -253,9 +259,11 @@ function whatDiffers(a: Side, b: Side): string[] {
     if (a.type === 'symlink') return (a.link ?? '') === (b.link ?? '') ? [] : ['link target']
     if (a.mode !== b.mode) what.push(`mode ${a.mode.toString(8)} became ${b.mode.toString(8)}`)
     if (a.uid !== b.uid || a.gid !== b.gid) what.push(`owner ${a.uid}:${a.gid} became ${b.uid}:${b.gid}`)
-    if (a.type !== 'file') return what
     try {
-        if (a.size !== b.size || !sameContent(a, b)) what.push('content')
+        const [before, after] = [a.xattrs?.(), b.xattrs?.()]
+        if (before !== undefined && after !== undefined && before !== after)
+            what.push('extended attributes or ACL')
+        if (a.type === 'file' && (a.size !== b.size || !sameContent(a, b))) what.push('content')
     } catch (error) {
         what.push(`not readable: ${error instanceof Fault ? error.message : failure(error).why}`)
     }

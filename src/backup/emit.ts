@@ -208,13 +208,13 @@ export class Emitter {
         for (const [i, entry] of entries.entries()) {
             const isFile = entry.type === 'file'
             const size = isFile ? entry.stat.size : 0
-            this.#index(
-                entry,
-                at + unit.offsets[i]!,
+            this.#index(entry, {
+                at: at + unit.offsets[i]!,
                 size,
-                entry.stat,
-                isFile ? unit.digests.subarray(digest, digest + 32) : undefined,
-            )
+                stat: entry.stat,
+                sha256: isFile ? unit.digests.subarray(digest, digest + 32) : undefined,
+                xattrs: unit.xattrs?.get(i) ?? '',
+            })
             if (isFile) digest += 32
         }
         this.#o.cache!.keep(signature, unit)
@@ -243,7 +243,8 @@ export class Emitter {
         for (const [i, entry] of entries.entries()) {
             const piece = packed[i]!
             if (piece.changed === true) this.#changed(entry)
-            this.#index(entry, at + piece.offset, piece.stat.size, piece.stat, piece.sha256)
+            const { stat, sha256, xattrs } = piece
+            this.#index(entry, { at: at + piece.offset, size: stat.size, stat, sha256, xattrs })
         }
         const unit: CachedUnit | undefined =
             signature === undefined || buffer.length > MOST_FRAME || packed.some(piece => piece.changed)
@@ -253,6 +254,9 @@ export class Emitter {
                       digests: Buffer.concat(packed.flatMap(piece => piece.sha256 ?? [])),
                       offsets: packed.map(piece => piece.offset),
                       readNs: this.#o.beganNs,
+                      xattrs: new Map(
+                          packed.flatMap(({ xattrs }, i) => (xattrs === '' ? [] : [[i, xattrs]])),
+                      ),
                   }
         const plain = buffer.filled()
         await this.#frameOrMore(plain, stored => {
@@ -323,7 +327,9 @@ export class Emitter {
         for (const frame of unit.frames)
             if (!(await this.#reuseFrame(frame)))
                 throw new Fault('failed', 'cannot read the frame cache: it changed meanwhile')
-        this.#index(entry, at, entry.stat.size, entry.stat, unit.digests, unit.holes)
+        const { size } = entry.stat
+        const { digests: sha256, holes } = unit
+        this.#index(entry, { at, size, stat: entry.stat, sha256, xattrs: unit.xattrs?.get(0) ?? '', holes })
         cache.keep(signature, unit)
         return true
     }
@@ -344,6 +350,7 @@ export class Emitter {
             offsets: [0],
             readNs: this.#o.beganNs,
             pieces: [],
+            xattrs: new Map(file.xattrs === '' ? [] : [[0, file.xattrs]]),
         }
         let missing = 0
         const at = this.#o.writer.plainSize
@@ -378,7 +385,8 @@ export class Emitter {
         unit.digests = finished.sha256
         unit.holes = file.sparse !== undefined
         const holes = file.sparse !== undefined
-        this.#index(entry, at, file.before.size, file.shown, finished.sha256, holes)
+        const { shown: stat, xattrs } = file
+        this.#index(entry, { at, size: file.before.size, stat, sha256: finished.sha256, xattrs, holes })
         if (finished.error !== undefined) {
             this.#entries.at(-1)!.superseded = true
             this.#unread(entry, finished.error)
@@ -392,13 +400,10 @@ export class Emitter {
     /** What was written again is in the index already. */
     #index(
         entry: CollectedEntry,
-        at: number,
-        size: number,
-        stat: libc.Stat,
-        digest: Uint8Array | undefined,
-        holes = false,
+        seen: Pick<IndexEntry, 'at' | 'size' | 'sha256' | 'holes'> & { stat: libc.Stat; xattrs: string },
     ): void {
         if (entry.again === true) return
+        const { at, size, stat, sha256, xattrs, holes = false } = seen
         this.#entries.push({
             path: entry.path,
             type: entry.type,
@@ -409,9 +414,10 @@ export class Emitter {
             size,
             mtimeNs: stat.mtimeNs,
             link: entry.link,
-            sha256: digest,
+            sha256,
             at,
             holes,
+            xattrs,
         })
         this.#bytes += size
         this.#o.progress(this.#bytes)

@@ -6,7 +6,7 @@ import * as libc from '../host/libc.ts'
 import { Sha256, sha256 } from '../host/libcrypto.ts'
 import type { Tree } from '../host/tree.ts'
 import type { CollectedEntry } from '../archive/collect.ts'
-import { HoleDigest } from '../archive/digest.ts'
+import { HoleDigest, xattrsDigest } from '../archive/digest.ts'
 
 /** Names of users and groups by number, as the host's own files have them. */
 export interface Names {
@@ -20,6 +20,8 @@ export interface Packed {
     /** What was seen when it was opened: this is what stands in its header. */
     stat: libc.Stat
     sha256?: Uint8Array
+    /** Digest of its extended attributes; empty without any. */
+    xattrs: string
     /** The file kept changing: what was packed is a mixture of moments. */
     changed?: boolean
 }
@@ -95,7 +97,7 @@ export class Packer {
             // The names of a hard link share one inode: its attributes stand with the first name.
             const xattrs = entry.type === 'hardlink' ? undefined : this.#tree.xattrs(entry.path)
             into.append(this.header(entry, entry.stat, { xattrs }))
-            return { offset, stat: { ...entry.stat, size: 0 } }
+            return { offset, stat: { ...entry.stat, size: 0 }, xattrs: xattrsDigest(xattrs) }
         }
         const offset = into.length
         for (let reading = 0; ; reading++) {
@@ -112,7 +114,8 @@ export class Packer {
             const before = libc.statFd(fd)
             // It was small when it was found. A log that explodes must not fill the memory, and is no small file any more.
             if (before.size > limits.frameBytes * 4) throw new OutgrewError()
-            into.append(this.header(entry, before, { xattrs: libc.readXattrsFd(fd) }))
+            const xattrs = libc.readXattrsFd(fd)
+            into.append(this.header(entry, before, { xattrs }))
             // One byte more than the size: a file that grew shows itself.
             const content = into.room(before.size + 1)
             const got = readWhole(fd, content)
@@ -121,7 +124,7 @@ export class Packer {
             const digest = sha256(content.subarray(0, before.size))
             into.length += before.size
             into.zeros(padding(before.size))
-            return { offset, stat: before, sha256: digest, changed }
+            return { offset, stat: before, sha256: digest, xattrs: xattrsDigest(xattrs), changed }
         } finally {
             libc.close(fd)
         }
@@ -134,7 +137,7 @@ export class Packer {
         into.append(this.header(entry, stat))
         into.append(content)
         into.zeros(padding(content.length))
-        return { offset, stat, sha256: entry.type === 'file' ? sha256(content) : undefined }
+        return { offset, stat, sha256: entry.type === 'file' ? sha256(content) : undefined, xattrs: '' }
     }
 }
 
@@ -144,6 +147,8 @@ export class LargeFile {
     /** What the archive says of the file. */
     readonly shown: libc.Stat
     readonly header: Buffer
+    /** Digest of its extended attributes. */
+    readonly xattrs: string
     readonly sparse: libc.Extent[] | undefined
     readonly #fd: number
     readonly #digest = new Sha256()
@@ -164,6 +169,7 @@ export class LargeFile {
             this.shown = shown
             this.sparse = sparseExtents(this.#fd, this.before)
             const xattrs = libc.readXattrsFd(this.#fd)
+            this.xattrs = xattrsDigest(xattrs)
             const header = packer.header(entry, shown, { xattrs, sparse: this.sparse })
             this.header =
                 this.sparse === undefined

@@ -39,6 +39,8 @@ export interface IndexEntry {
     superseded?: boolean
     /** Stored as a sparse file: its digest is that of `HoleDigest`, which takes no time for holes. */
     holes?: boolean
+    /** Digest of its extended attributes, 16 hexadecimal digits; empty without any; undefined when the index is silent. */
+    xattrs?: string
 }
 
 export interface Index {
@@ -49,6 +51,9 @@ export interface Index {
 const types: TarType[] = ['file', 'directory', 'symlink', 'hardlink']
 const FLAG_SUPERSEDED = 1
 const FLAG_HOLES = 2
+const FLAG_XATTRS = 4
+/** Bytes of a digest of extended attributes. */
+const XATTRS_BYTES = 8
 const SECOND = 1_000_000_000n
 
 /** zstd's magic numbers of skippable frames; the low four bits are ours to choose. */
@@ -161,6 +166,8 @@ function writeColumns(index: Index): Uint8Array {
         return Buffer.from(array.buffer)
     }
     const n = entries.length
+    // Without the column a reader knows that nothing is known.
+    const noted = entries.every(entry => entry.xattrs !== undefined)
     const columns: Buffer[] = [
         Buffer.from(Uint32Array.from(frames, frame => frame.stored).buffer),
         Buffer.from(Uint32Array.from(frames, frame => frame.plain).buffer),
@@ -168,7 +175,10 @@ function writeColumns(index: Index): Uint8Array {
         column(new Uint8Array(n), entry => categoryNumber.get(entry.category)),
         column(
             new Uint8Array(n),
-            entry => (entry.superseded ? FLAG_SUPERSEDED : 0) | (entry.holes ? FLAG_HOLES : 0),
+            entry =>
+                (entry.superseded ? FLAG_SUPERSEDED : 0) |
+                (entry.holes ? FLAG_HOLES : 0) |
+                (noted && entry.xattrs !== '' ? FLAG_XATTRS : 0),
         ),
         column(new Uint16Array(n), entry => entry.mode),
         column(new Uint32Array(n), entry => entry.uid),
@@ -182,6 +192,8 @@ function writeColumns(index: Index): Uint8Array {
         Buffer.from(entries.map(entry => entry.path).join('\0'), 'latin1'),
         Buffer.from(entries.map(entry => entry.link ?? '').join('\0'), 'latin1'),
     ]
+    // Entries with the flag have their place in it, the others none.
+    if (noted) columns.push(Buffer.from(entries.map(entry => entry.xattrs).join(''), 'hex'))
     const header: Header = {
         categories,
         frames: frames.length,
@@ -213,7 +225,7 @@ function isHeader(value: unknown): value is Header {
         Array.isArray(header.categories) &&
         header.categories.every(id => typeof id === 'string') &&
         Array.isArray(header.columns) &&
-        header.columns.length === 14 &&
+        (header.columns.length === 14 || header.columns.length === 15) &&
         header.columns.every(count)
     )
 }
@@ -257,6 +269,11 @@ function readColumns(plain: Uint8Array): Index {
     const links = n === 0 ? [] : columns[13]!.toString('latin1').split('\0')
     if (paths.length !== n || links.length !== n) throw damagedIndex('its names do not match its entries')
 
+    const digests = columns[14]
+    const marked = columns[4]!.filter(flags => (flags & FLAG_XATTRS) !== 0).length
+    if (marked * XATTRS_BYTES !== (digests?.length ?? 0))
+        throw damagedIndex('its digests of attributes do not match its entries')
+
     const frames: Frame[] = new Array(header.frames)
     let frameAt = 0
     for (let i = 0; i < header.frames; i++) {
@@ -265,6 +282,12 @@ function readColumns(plain: Uint8Array): Index {
     }
     const entries: IndexEntry[] = new Array(n)
     let entryAt = 0
+    let xattrsAt = 0
+    const xattrsOf = (flags: number): string | undefined => {
+        if (digests === undefined || (flags & FLAG_XATTRS) === 0) return digests && ''
+        xattrsAt += XATTRS_BYTES
+        return digests.toString('hex', xattrsAt - XATTRS_BYTES, xattrsAt)
+    }
     for (let i = 0; i < n; i++) {
         const type = types[columns[2]![i]!]
         const category = header.categories[columns[3]![i]!]
@@ -293,6 +316,7 @@ function readColumns(plain: Uint8Array): Index {
             at: entryAt,
             superseded: (columns[4]![i]! & FLAG_SUPERSEDED) !== 0,
             holes: (columns[4]![i]! & FLAG_HOLES) !== 0,
+            xattrs: xattrsOf(columns[4]![i]!),
         }
     }
     return { frames, entries }

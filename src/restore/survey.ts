@@ -1,6 +1,6 @@
 /** Compares what was chosen of an archive with the tree as it is: what would be created, replaced, removed. */
 import { type Collected, type CollectedEntry, collect } from '../archive/collect.ts'
-import { HoleDigest } from '../archive/digest.ts'
+import { HoleDigest, xattrsDigest } from '../archive/digest.ts'
 import { entriesOf } from '../archive/own.ts'
 import type { SavedArchive, SavedEntry } from '../archive/saved.ts'
 import type { Identity } from '../archive/unlock.ts'
@@ -259,7 +259,9 @@ class Surveyor {
         const dressed =
             live.uid === entry.uid &&
             live.gid === entry.gid &&
-            (entry.type === 'symlink' || (live.mode & 0o7777) === entry.mode)
+            (entry.type === 'symlink' || (live.mode & 0o7777) === entry.mode) &&
+            // Names of one file share what the archive has with the first.
+            (first.xattrs === undefined || first.xattrs === xattrsDigest(this.#tree.xattrs(entry.path)))
         if (first.type === 'symlink' && this.#tree.readLink(entry.path) !== (entry.link ?? '')) {
             this.#act(row, entry, 'replace', 0)
             return undefined

@@ -48,6 +48,7 @@ function randomIndex(random: Random, entries: number): Index {
                 at,
                 superseded: random.chance(0.1),
                 holes: random.chance(0.1),
+                xattrs: random.chance(0.1) ? Buffer.from(random.bytes(8)).toString('hex') : '',
             }
         }),
     }
@@ -79,6 +80,19 @@ test('comes back as it was, times of any year included', () => {
     }
 })
 
+test('an index without digests of attributes is read, and says that it knows nothing of them', () => {
+    const { frames, entries } = randomIndex(seeded(4), 40)
+    expect(entries.some(({ xattrs }) => xattrs !== '')).toBe(true)
+    const silent = entries.map(({ xattrs: _, ...entry }) => entry)
+    const read = (index: Index) => readIndex(written(index).pieces[0]!, undefined, decompress).entries
+    expect(read({ frames, entries: silent }).every(({ xattrs }) => xattrs === undefined)).toBe(true)
+    // One entry that nobody looked at makes the whole column worthless.
+    const partly = [...entries.slice(1), silent[0]!].sort((a, b) => a.at - b.at)
+    expect(read({ frames, entries: partly }).every(({ xattrs }) => xattrs === undefined)).toBe(true)
+    const none = entries.map(entry => ({ ...entry, xattrs: '' }))
+    expect(read({ frames, entries: none }).every(({ xattrs }) => xattrs === '')).toBe(true)
+})
+
 test('zstd and a person never see it: it lies in skippable frames', async () => {
     const { stream } = written(randomIndex(seeded(3), 20))
     const data = compress(Buffer.from('tar bytes'))
@@ -89,6 +103,7 @@ test('zstd and a person never see it: it lies in skippable frames', async () => 
 
 describe('a wrong index is a fault', () => {
     const index = randomIndex(seeded(5), 12)
+    index.entries[3]!.xattrs = '0123456789abcdef'
     const { pieces, at, stream } = written(index)
     const header = (
         change: (header: Record<string, unknown>) => unknown,
@@ -140,6 +155,23 @@ describe('a wrong index is a fault', () => {
         damaged(header(h => ({ ...h, columns: 'columns' })))
         damaged(header(h => ({ ...h, columns: (h.columns as number[]).slice(1) })))
         damaged(header(h => ({ ...h, columns: (h.columns as number[]).map(n => -n) })))
+        damaged(header(h => ({ ...h, columns: [...(h.columns as number[]), 0] })))
+        // The column of attributes is missing, cut, or too long.
+        const columns = (h: Record<string, unknown>) => h.columns as number[]
+        const shorter = (h: Record<string, unknown>) => [...columns(h).slice(0, -1), columns(h).at(-1)! - 8]
+        expect(index.entries.some(({ xattrs }) => xattrs !== '')).toBe(true)
+        damaged(
+            header(
+                h => ({ ...h, columns: columns(h).slice(0, -1) }),
+                rest => rest.subarray(0, -8 * index.entries.filter(({ xattrs }) => xattrs !== '').length),
+            ),
+        )
+        damaged(
+            header(
+                h => ({ ...h, columns: shorter(h) }),
+                rest => rest.subarray(0, -8),
+            ),
+        )
         damaged(
             header(
                 h => h,

@@ -12,6 +12,11 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Strategy } from '../../src/catalog/category.ts'
+import { xattrsDigest } from '../../src/archive/digest.ts'
+import { agrees } from '../../src/archive/reader.ts'
+import { archiveDiff } from '../../src/backup/diff.ts'
+import type { IndexEntry } from '../../src/format/index.ts'
+import type { ReadEntry } from '../../src/format/tar-read.ts'
 import type { Fault } from '../../src/core/errors.ts'
 import { PlaceTree } from '../../src/host/place.ts'
 import { checkTargets, type Written } from '../../src/restore/space.ts'
@@ -267,6 +272,74 @@ describe('room on the file systems that are written', () => {
         expect([sizes.entries, sizes.kept]).toEqual([2, 100_000])
         expect(sizes.staged).toBeGreaterThanOrEqual(100_000)
         expect(sizes.staged).toBeLessThan(200_000)
+    })
+})
+
+describe.if(isRoot)('attributes', () => {
+    const shell = (script: string) => run(['bash', '-ec', `cd '${lab.root}/tree'; ${script}`])
+    const put = `
+        echo a > acl; setfacl -m u:1000:rw acl
+        echo c > caps; setcap cap_net_raw+ep caps
+        mkdir inherits; setfacl -d -m u:1000:r inherits
+        ln -s acl link; setfattr -h -n trusted.note -v x link
+        echo n > note; setfattr -n user.empty note; setfattr -n 'user.odd=%3D' -v odd note
+        echo h > first; setfattr -n user.note -v saved first; ln first second
+        echo plain > plain; echo plain > other
+        truncate -s 3M sparse; printf x | dd of=sparse bs=1 seek=2000000 conv=notrunc status=none
+        setfattr -n user.note -v sparse sparse
+    `
+    const changes: [string, string, string[]][] = [
+        ['an ACL that is gone', 'setfacl -b acl', ['acl']],
+        ['an ACL for somebody else', 'setfacl -m u:1001:rw acl', ['acl']],
+        ['a capability that is gone', 'setcap -r caps', ['caps']],
+        ['another default ACL of a directory', 'setfacl -d -m u:1000:rwx inherits', ['inherits']],
+        ['an attribute of a link', 'setfattr -h -n trusted.note -v y link', ['link']],
+        ['an attribute without a value', 'setfattr -x user.empty note', ['note']],
+        ['an attribute that somebody gave', 'setfattr -n user.extra -v x plain', ['plain']],
+        ['a file with two names', 'setfattr -n user.note -v live first', ['first', 'second']],
+        ['a sparse file', 'setfattr -x user.note sparse', ['sparse']],
+    ]
+
+    test('that are as they were are no difference, also from an archive of reused frames', async () => {
+        lab.file('tree/empty')
+        await shell(put)
+        const later = { now: () => Date.now() + 60_000 }
+        for (const { path } of [
+            await lab.save({ cache: true }, later),
+            await lab.save({ cache: true }, later),
+        ]) {
+            const { rows, unchanged } = await survey(path, ['included'])
+            expect(found({ rows } as Survey)).toEqual({})
+            expect(unchanged).toBe(12)
+            await lab.verify(path)
+        }
+    })
+
+    for (const [name, change, paths] of changes)
+        test(`${name}: only the metadata are restored, and a comparison says so`, async () => {
+            lab.file('tree/empty')
+            await shell(put)
+            const { path } = await lab.save()
+            await shell(change)
+            const wanted = paths.map(one => `/tree/${one}`)
+            expect(found(await survey(path, ['included']))).toEqual({ metadata: wanted })
+            const io = recorder()
+            await archiveDiff({ left: { path }, right: { root: lab.root } }, io)
+            const differ = io.items as { path: string; what: string[] }[]
+            // A comparison tells of links only where they lead.
+            expect(differ.map(one => one.path)).toEqual(paths[0] === 'link' ? [] : wanted)
+            for (const { what } of differ) expect(what.join()).toContain('extended attributes or ACL')
+        })
+
+    test('an index that says otherwise than the data is damage', async () => {
+        const read = { path: 'f', type: 'file', mode: 0, uid: 0, gid: 0, size: 0, mtimeNs: 0n } as ReadEntry
+        const known = { ...read, category: 'included', at: 0 } as unknown as IndexEntry
+        const xattrs = [{ name: 'user.note', value: Buffer.from('x') }]
+        expect(agrees(known, { ...read, xattrs })).toBe(true)
+        expect(agrees({ ...known, xattrs: '' }, { ...read, xattrs })).toBe(false)
+        expect(agrees({ ...known, xattrs: '' }, { ...read, xattrs: undefined })).toBe(true)
+        expect(agrees({ ...known, xattrs: xattrsDigest(xattrs) }, { ...read, xattrs })).toBe(true)
+        expect(agrees({ ...known, xattrs: xattrsDigest(xattrs) }, { ...read, xattrs: [] })).toBe(false)
     })
 })
 
