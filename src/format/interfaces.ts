@@ -46,7 +46,7 @@ const isKeyword = (word: string) => named.has(word) || others.has(word) || /^all
 /** Throws a `damaged` fault with the line at anything that ifupdown2 would report and skip. */
 export function parseInterfaces(text: string): Interfaces {
     const interfaces: Interfaces = { lead: [], stanzas: [] }
-    const templated = /^[ \t]*%|<%/m.test(text)
+    const templated = isTemplated(text)
     let open: Stanza | undefined
     const keep = (plain: InterfacesPlain) => {
         if (open === undefined) interfaces.lead.push(plain)
@@ -80,6 +80,9 @@ export function parseInterfaces(text: string): Interfaces {
     }
     return interfaces
 }
+
+/** Whether ifupdown2's template engine would make something else of it: what the interfaces are is then not known. */
+export const isTemplated = (text: string): boolean => /^[ \t]*%|<%/m.test(text)
 
 /** The text again, byte for byte where nothing was changed. */
 export function writeInterfaces(interfaces: Interfaces): string {
