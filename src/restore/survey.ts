@@ -12,6 +12,7 @@ import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Json } from '../engine/change.ts'
 import type { OperationIo } from '../engine/operation.ts'
+import { nicInventoryPath, upstreamInventoryPaths } from '../format/nic-inventory.ts'
 import type { ByteString } from '../format/tar-write.ts'
 import * as libc from '../host/libc.ts'
 import { Sha256 } from '../host/libcrypto.ts'
@@ -60,14 +61,20 @@ export interface Survey {
     warnings: string[]
     /** Pools that the backup knows, when its ZFS or its storages are restored. */
     pools: string[]
+    /** Archive path of what tells the network cards of the saved host apart. */
+    inventory?: ByteString
     /** Archive paths of the tables whose directories are made where that is safe. */
     directories: ByteString[]
     sizes: Sizes
 }
 
 /** The operation `restore.survey`. Reads only. */
-export async function restoreSurvey(params: SurveyParams, io: OperationIo): Promise<Json> {
-    const archive = await openSaved(params.path, params.identities)
+export async function restoreSurvey(
+    params: SurveyParams,
+    io: OperationIo,
+    open: typeof openSaved = openSaved,
+): Promise<Json> {
+    const archive = await open(params.path, params.identities)
     const tree = new Tree(params.root, { trusted: ['etc/pve'] })
     try {
         return JSON.parse(JSON.stringify(await new Surveyor(archive, tree, params, io).run())) as Json
@@ -91,7 +98,8 @@ class Surveyor {
     readonly #ways = new Map<ByteString, string | undefined>()
     readonly #rows = new Map<string, SurveyRow>()
     readonly #skipped: string[] = []
-    readonly #wouldRun: SavedEntry[] = []
+    /** Files that are put in place, by the entry with their content: the names of a hard link have one. */
+    readonly #wouldRun = new Map<SavedEntry, ByteString[]>()
     readonly #sizes = { staged: 0, kept: 0, exported: 0, entries: 0 }
     #unchanged = 0
     #leftOut: ByteString[] | undefined
@@ -124,6 +132,7 @@ class Surveyor {
                 row.entries++
                 row.bytes += entry.size
                 if (action === 'skip') continue
+                this.#checkLink(entry)
                 row.saved?.push(entry.path)
                 if (action === 'export') this.#export(row, entry)
                 else if (action === 'database') this.#database(row, entry)
@@ -135,12 +144,14 @@ class Surveyor {
         if (exact) this.#findRemovals(all)
         this.#checkRoom()
         const commands = await this.#readCommands()
+        const inventory = [nicInventoryPath, ...upstreamInventoryPaths].find(path => this.#byPath.has(path))
         return {
             rows: [...this.#rows.values()].filter(({ entries }) => entries > 0),
             unchanged: this.#unchanged,
             commands,
             warnings: this.#warnings(),
             pools: await this.#readPools(),
+            ...(inventory === undefined ? {} : { inventory }),
             directories: tablesOfDirectories
                 .filter(({ id, path, product }) => {
                     const { kind } = circumstances.host.product
@@ -209,7 +220,22 @@ class Surveyor {
         // Other metadata are a new file too, which takes the place of the old one.
         this.#sizes.staged += this.#sizeOf(entry)
         this.#sizes.kept += liveSize
-        if (action !== 'metadata' && entry.type === 'file') this.#wouldRun.push(entry)
+        const content = this.#contentOf(entry)
+        if (action === 'metadata' || content.type !== 'file') return
+        const names = this.#wouldRun.get(content)
+        if (names === undefined) this.#wouldRun.set(content, [entry.path])
+        else names.push(entry.path)
+    }
+
+    /** The content of a hard link comes from its first name, chosen or not; without that there is none. */
+    #checkLink(entry: SavedEntry): void {
+        if (entry.type !== 'hardlink' || this.#contentOf(entry).type === 'file') return
+        const [path, first] = [showPath(entry.path), showPath(entry.link ?? '')]
+        throw new Fault(
+            'damaged',
+            `cannot restore /${path}: it is another name of /${first}, which the backup does not hold`,
+            { hint: 'use another backup, or leave out the category that it belongs to' },
+        )
     }
 
     /** What its content takes on a disk; what another name of a file takes is what the file does. */
@@ -466,15 +492,18 @@ class Surveyor {
 
     async #readCommands(): Promise<string[]> {
         const hazards = new Hazards()
-        const wanted = this.#wouldRun.filter(
-            ({ path, size }) => mayRunCommands(path) && size <= readForCommands,
+        const wanted = [...this.#wouldRun].filter(
+            ([{ size }, names]) => size <= readForCommands && names.some(mayRunCommands),
         )
-        await this.#archive.visit(wanted, entry => {
+        const files = wanted.map(([entry]) => entry)
+        await this.#archive.visit(files, entry => {
             const pieces: Buffer[] = []
             return {
                 entry() {},
                 data: piece => void pieces.push(Buffer.from(piece)),
-                end: () => hazards.add(entry.path, Buffer.concat(pieces)),
+                end() {
+                    for (const path of this.#wouldRun.get(entry)!) hazards.add(path, Buffer.concat(pieces))
+                },
             }
         })
         return hazards.lines
