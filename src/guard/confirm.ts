@@ -1,0 +1,157 @@
+/** The task `guard.confirm`: waits for somebody to say over a new connection that the host can still be reached. */
+import { areaById } from '../catalog/areas.ts'
+import { Fault } from '../core/errors.ts'
+import type { Json } from '../engine/change.ts'
+import type { TaskContext, TaskKind } from '../engine/kinds.ts'
+import { commitGuardNow } from './decide.ts'
+import { rollBackNow } from './fire.ts'
+import { timerUnit } from './host.ts'
+import { worthTelling } from './observe.ts'
+import { addressLine } from './prepare.ts'
+import type { GuardDirectory } from './record.ts'
+import {
+    type AppliedResult,
+    guardFor,
+    type GuardHost,
+    guardTaskIds,
+    paramsOf,
+    preparedOf,
+    rolledBack,
+} from './tasks.ts'
+
+export function guardConfirm(host: GuardHost): TaskKind<Json> {
+    return {
+        kind: 'guard.confirm',
+        async do(given, context) {
+            const params = paramsOf(given)
+            if (!preparedOf(params, context).apply) return undefined
+            const guard = guardFor(host, params, context)
+            const applied = context.results.get(guardTaskIds(params.area).apply) as AppliedResult | undefined
+            const by = await awaitDecision(host, guard, applied, context)
+            return { confirmed: by }
+        },
+        // What was confirmed is taken back by the undo of `guard.apply`, what is armed by that of `guard.arm`.
+        async undo() {},
+    }
+}
+
+/** Resolves to who confirmed; throws `rolled-back` when the guard fired or was told to. */
+export async function awaitDecision(
+    host: GuardHost,
+    guard: GuardDirectory,
+    applied: AppliedResult | undefined,
+    context: TaskContext,
+): Promise<string> {
+    const record = guard.record()
+    const area = areaById(record.area)
+    const armed = guard.armed()
+    const ended = () => endOf(host, guard, context, area.title)
+    if (armed === undefined) return ended()
+    if (armed.boot !== host.clock.bootId()) {
+        // The boot unit should have done it before the network came up.
+        await rollBackNow(host, guard, context)
+        return ended()
+    }
+    const left = Math.max(0, armed.deadlineMs - host.clock.bootMs())
+    const watching = watchFiles(host, guard, context.change, area.commit)
+    let value: string
+    try {
+        value = await context.ask(
+            {
+                id: area.commit,
+                text: questionText(area.title, guard, applied),
+                choices: [
+                    { value: 'COMMIT', text: 'keep the new state' },
+                    { value: 'ROLLBACK', text: 'return to the old one now' },
+                ],
+                timeoutMs: left,
+                safe: 'ROLLBACK',
+            },
+            (answer, by) => {
+                // Disarmed by hand it is confirmed already; the answer only closes the question.
+                if (answer === 'COMMIT' && guard.state() !== 'DISARMED')
+                    commitGuardNow(host.disk, host.state, guard.id, by, host.clock)
+            },
+        )
+    } finally {
+        await watching.close()
+    }
+    if (value !== 'COMMIT') await rollBackNow(host, guard, context)
+    return ended()
+}
+
+/** What became of a guard that is not armed any more: files are the truth, not the answer. */
+async function endOf(
+    host: GuardHost,
+    guard: GuardDirectory,
+    context: TaskContext,
+    title: string,
+): Promise<string> {
+    if (guard.state() === 'EXECUTED') throw rolledBack(guard, title)
+    const by = guard.confirmed()?.by ?? 'the removal of armed'
+    try {
+        await host.systemd.stop(timerUnit(guard.id))
+    } catch {
+        // It finds nothing armed when it fires.
+    }
+    for (const name of ['proxsave', 'commit', 'rollback']) guard.remove(name)
+    context.log(`confirmed by ${by}: the new ${title.toLowerCase()} stays`)
+    return by
+}
+
+function questionText(title: string, guard: GuardDirectory, applied: AppliedResult | undefined): string {
+    const { addresses } = guard.record()
+    const told = worthTelling(applied?.health ?? []).map(({ level, text }) => `${level}: ${text}`)
+    const health =
+        applied === undefined ? [] : told.length === 0 ? ['All checks of the host are well.'] : told
+    const problem = applied?.problem === undefined ? [] : [applied.problem]
+    return [
+        `The new ${title.toLowerCase()} is in place; ${addressLine(addresses)}`,
+        ...problem,
+        ...health,
+        'Can you still reach this host? Over a new connection: proxsavectl commit keeps it, proxsavectl rollback returns now; without either the old state returns by itself.',
+    ].join('\n')
+}
+
+/** How often (ms) to look besides: neither chokidar nor inotify sees everything. */
+const lookMs = 1_000
+
+/** Markers, a confirmation or a rollback by somebody else become the answer to the open question. */
+function watchFiles(
+    host: GuardHost,
+    guard: GuardDirectory,
+    change: string,
+    question: string,
+): { close(): Promise<void> } {
+    let closed = false
+    const tell = (value: 'COMMIT' | 'ROLLBACK', by: string) => {
+        try {
+            host.answer(change, question, value, by)
+        } catch (error) {
+            // Not asked yet, or answered already: the next look finds out.
+            if (!(error instanceof Fault)) throw error
+        }
+    }
+    const look = () => {
+        if (closed) return
+        const state = guard.state()
+        if (state === 'EXECUTED') tell('ROLLBACK', 'the guard')
+        else if (state === 'DISARMED') tell('COMMIT', guard.confirmed()?.by ?? 'the removal of armed')
+        else if (guard.marked('rollback')) tell('ROLLBACK', 'a marker file')
+        else if (guard.marked('commit')) tell('COMMIT', 'a marker file')
+    }
+    const watch = host.watch(guard.path, look)
+    let stop = () => {}
+    const again = () => {
+        look()
+        if (!closed) stop = host.clock.after(lookMs, again)
+    }
+    stop = host.clock.after(lookMs, again)
+    return {
+        async close() {
+            closed = true
+            stop()
+            await watch.close()
+        },
+    }
+}

@@ -1,0 +1,114 @@
+/**
+ * Takes back what a person had confirmed: the old files return, and because the new ones are what people came in by, that is
+ * guarded like the first change was.
+ */
+import { areaById } from '../catalog/areas.ts'
+import { Fault } from '../core/errors.ts'
+import type { TaskContext } from '../engine/kinds.ts'
+import { putBack } from '../host/put-back.ts'
+import { dropSecondNames, Snapshot } from '../host/snapshot.ts'
+import { showPath } from '../host/tree.ts'
+import { arm } from './arm.ts'
+import { awaitDecision } from './confirm.ts'
+import { editedSince } from './edited.ts'
+import { rollBackNow } from './fire.ts'
+import { withGuardTrees } from './host.ts'
+import { loadGuarded } from './place.ts'
+import { GuardDirectory } from './record.ts'
+import { type AppliedResult, guardFor, type GuardHost, type GuardParams } from './tasks.ts'
+
+/** Nothing when the guard is armed (its own rollback does it), has fired, or never applied anything. */
+export async function takeBackConfirmed(
+    host: GuardHost,
+    params: GuardParams,
+    context: TaskContext,
+): Promise<void> {
+    const first = guardFor(host, params, context)
+    if (!first.exists() || first.state() !== 'DISARMED' || first.applied() === undefined) return
+    const record = first.record()
+    const { title } = areaById(record.area)
+    const second = new GuardDirectory(host.disk, host.state, `${first.id}-undo`)
+    let applied: AppliedResult | undefined
+    if (second.state() === 'DISARMED' && second.applied() === undefined) {
+        const leave = await editedToLeave(host, first, context)
+        const { before, after, ...ends } = record.addresses
+        const addresses = { ...ends, before: after ?? [], after: before }
+        const { change, area, actions, timeoutMs, ways } = record
+        await arm(host, second, { change, area, actions, timeoutMs, ways, addresses }, context)
+        await returnFiles(host, first, second, leave, context)
+        applied = await loadGuarded(host, second, context)
+    } else if (second.state() === 'ARMED' && second.applied() === undefined) {
+        // An earlier process died between arming and the end of it: what it did half is not worth asking about.
+        await rollBackNow(host, second, context)
+    }
+    try {
+        await awaitDecision(host, second, applied, context)
+    } catch (error) {
+        // The next undo begins anew.
+        if (second.state() !== 'ARMED') second.removeAll()
+        throw error
+    }
+    await withGuardTrees(host, first, (live, own) => {
+        const snapshot = Snapshot.read(own, 'snapshot')
+        if (snapshot !== undefined) dropSecondNames(snapshot, live)
+        own.settle()
+    })
+    second.removeAll()
+    first.remove('applied')
+    context.log(`the ${title.toLowerCase()} is as it was before`)
+}
+
+/** The old files in the place of the new ones; when that fails the guard returns to the new ones at once. */
+async function returnFiles(
+    host: GuardHost,
+    first: GuardDirectory,
+    second: GuardDirectory,
+    leave: ReadonlySet<string>,
+    context: TaskContext,
+): Promise<void> {
+    try {
+        const problems = await withGuardTrees(host, first, async (live, own) => {
+            const snapshot = Snapshot.read(own, 'snapshot')
+            if (snapshot === undefined)
+                throw new Fault(
+                    'stuck',
+                    'cannot put the old files back: the snapshot of the guard is not there',
+                )
+            const teller = {
+                key: second.id,
+                log: (text: string) => context.log(text),
+                warn: (text: string) => context.warn(text),
+            }
+            return putBack(snapshot.paths, live, snapshot, teller, async () => leave)
+        })
+        if (problems.length > 0)
+            throw new Fault('failed', `cannot put the old files back: ${problems.join('; ')}`)
+    } catch (error) {
+        await rollBackNow(host, second, context)
+        throw error
+    }
+}
+
+async function editedToLeave(
+    host: GuardHost,
+    first: GuardDirectory,
+    context: TaskContext,
+): Promise<ReadonlySet<string>> {
+    const edited = await withGuardTrees(host, first, (live, own) => {
+        const snapshot = Snapshot.read(own, 'snapshot')
+        return snapshot === undefined ? [] : editedSince(own, live, snapshot)
+    })
+    if (edited.length === 0) return new Set()
+    const answer = await context.ask({
+        id: 'undo.conflict',
+        text: `Edited since the restore: ${edited.map(path => `/${showPath(path)}`).join(', ')}. Keep them as they are now, or put back the state before?`,
+        choices: [
+            { value: 'keep', text: 'leave them as they are now' },
+            { value: 'restore', text: 'put back the state before; the edits are lost' },
+        ],
+        safe: 'keep',
+    })
+    if (answer === 'restore') return new Set()
+    for (const path of edited) context.warn(`/${showPath(path)} was edited since and is left as it is`)
+    return new Set(edited)
+}
