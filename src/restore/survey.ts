@@ -501,7 +501,7 @@ class Surveyor {
             return {
                 entry() {},
                 data: piece => void pieces.push(Buffer.from(piece)),
-                end() {
+                end: () => {
                     for (const path of this.#wouldRun.get(entry)!) hazards.add(path, Buffer.concat(pieces))
                 },
             }

@@ -2,26 +2,35 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import {
     chmodSync,
+    chownSync,
     existsSync,
     linkSync,
     mkdirSync,
+    readFileSync,
+    rmSync,
     statfsSync,
+    statSync,
     symlinkSync,
     truncateSync,
     unlinkSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Strategy } from '../../src/catalog/category.ts'
 import { xattrsDigest } from '../../src/archive/digest.ts'
+import { OwnArchive } from '../../src/archive/own.ts'
+import type { SavedEntry } from '../../src/archive/saved.ts'
 import { agrees } from '../../src/archive/reader.ts'
 import { archiveDiff } from '../../src/backup/diff.ts'
 import type { IndexEntry } from '../../src/format/index.ts'
 import type { ReadEntry } from '../../src/format/tar-read.ts'
 import type { Fault } from '../../src/core/errors.ts'
 import { PlaceTree } from '../../src/host/place.ts'
-import { checkTargets, type Written } from '../../src/restore/space.ts'
+import { openSaved } from '../../src/restore/open.ts'
+import { tasksOf } from '../../src/restore/strategies.ts'
+import { checkTargets, stateNeeds, type Written } from '../../src/restore/space.ts'
 import { type Survey, type SurveyParams, restoreSurvey } from '../../src/restore/survey.ts'
 import { inMemory, isRoot, Lab, recorder, run } from '../backup/lab.ts'
+import { restoreOn, runnerOn } from './bench.ts'
 
 let lab: Lab
 beforeEach(() => {
@@ -31,7 +40,12 @@ afterEach(() => lab.remove())
 
 const all: Strategy[] = ['replace', 'merge', 'guarded', 'database', 'export']
 
-async function survey(path: string, chosen: string[], more: Partial<SurveyParams> = {}): Promise<Survey> {
+async function survey(
+    path: string,
+    chosen: string[],
+    more: Partial<SurveyParams> = {},
+    open = openSaved,
+): Promise<Survey> {
     const params: SurveyParams = {
         path,
         root: lab.root,
@@ -48,7 +62,7 @@ async function survey(path: string, chosen: string[], more: Partial<SurveyParams
         leftOut: [],
         ...more,
     }
-    return (await restoreSurvey(params, recorder())) as unknown as Survey
+    return (await restoreSurvey(params, recorder(), open)) as unknown as Survey
 }
 
 /** Paths of the tree by what happens to them. */
@@ -340,6 +354,105 @@ describe.if(isRoot)('attributes', () => {
         expect(agrees({ ...known, xattrs: '' }, { ...read, xattrs: undefined })).toBe(true)
         expect(agrees({ ...known, xattrs: xattrsDigest(xattrs) }, { ...read, xattrs })).toBe(true)
         expect(agrees({ ...known, xattrs: xattrsDigest(xattrs) }, { ...read, xattrs: [] })).toBe(false)
+    })
+})
+
+describe.if(isRoot)('names of one file in several categories', () => {
+    /** The name that the archive has as a file, and those that it has as links to it, by category. */
+    async function linked(path: string): Promise<{ first: SavedEntry; links: SavedEntry[] }> {
+        const archive = await OwnArchive.open(path, undefined)
+        const entries = await archive.entries()
+        archive.close()
+        const links = entries.filter(({ type }) => type === 'hardlink')
+        return { first: entries.find(one => one.path === links[0]!.link)!, links }
+    }
+    async function apply(archive: string, { rows, sizes }: Survey): Promise<string> {
+        const exports = join(lab.state, 'exports/pve1-20260102T030405Z')
+        const needs = stateNeeds(sizes)
+        const tasks = tasksOf({ archive, rows, units: [], startOrder: [], exports, needs })
+        const plan = { kind: 'restore', summary: 'restore', by: 'test', tasks }
+        const end = await restoreOn(runnerOn({ root: lab.root, state: lab.state }), plan)
+        expect([end.result, end.error?.message]).toEqual(['ok', undefined])
+        return exports
+    }
+    const names = ['etc/cron.d/job', 'etc/init.d/job', 'etc/ssl/job.pem', 'etc/apt/apt.conf.d/job']
+    const prepare = async () => {
+        const at = lab.file(names[0]!, '* * * * * root /usr/bin/job\n', 0o640)
+        chownSync(at, 1, 2)
+        for (const name of names.slice(1)) {
+            mkdirSync(dirname(join(lab.root, name)), { recursive: true })
+            linkSync(at, join(lab.root, name))
+        }
+        await run(['setfattr', '-n', 'user.note', '-v', 'saved', at])
+        const { path } = await lab.save()
+        for (const name of names) unlinkSync(join(lab.root, name))
+        return { path, ...(await linked(path)) }
+    }
+    const expectWhole = async (at: string) => {
+        expect(readFileSync(at, 'utf8')).toBe('* * * * * root /usr/bin/job\n')
+        const { mode, uid, gid } = statSync(at)
+        expect([mode & 0o7777, uid, gid]).toEqual([0o640, 1, 2])
+        expect(await run(['getfattr', '-n', 'user.note', '--only-values', at])).toContain('saved')
+    }
+
+    test('each alone comes back as a file with its content and metadata', async () => {
+        const { path, links } = await prepare()
+        expect(new Set(links.map(({ category }) => category)).size).toBe(3)
+        for (const link of links) {
+            const at = join(lab.root, link.path)
+            const surveyed = await survey(path, [link.category], { state: lab.state })
+            expect(surveyed.sizes.staged).toBeGreaterThan(20)
+            await apply(path, surveyed)
+            await expectWhole(at)
+            expect(names.filter(name => existsSync(join(lab.root, name)))).toEqual([link.path])
+            unlinkSync(at)
+        }
+    })
+
+    test('what is exported has its content too, whichever name is the first, and so has what is not', async () => {
+        const { path, first, links } = await prepare()
+        for (const exported of [links[0]!.category, first.category, links.at(-1)!.category]) {
+            const surveyed = await survey(path, [...new Set([first, ...links].map(one => one.category))])
+            for (const row of surveyed.rows)
+                if (row.id === exported)
+                    Object.assign(row, {
+                        action: 'export',
+                        exported: row.actions.map(({ bytes }) => bytes),
+                        actions: [],
+                    })
+            const exports = await apply(path, surveyed)
+            const entry = [first, ...links].find(({ category }) => category === exported)!
+            for (const name of names) await expectWhole(join(name === entry.path ? exports : lab.root, name))
+            expect(existsSync(join(lab.root, entry.path))).toBe(false)
+            for (const name of names) rmSync(join(lab.root, name), { force: true })
+            rmSync(exports, { recursive: true })
+        }
+    })
+
+    test('what they would run as root is told of every name', async () => {
+        const { path, first, links } = await prepare()
+        const { commands } = await survey(path, [...new Set([first, ...links].map(one => one.category))])
+        expect(commands.filter(line => line.startsWith('/etc/cron.d/job:')).length).toBe(1)
+        expect(commands.filter(line => line.startsWith('/etc/init.d/job:')).length).toBe(1)
+    })
+
+    test('one whose file is not in the backup is refused while planning', async () => {
+        const { path, first, links } = await prepare()
+        const without: typeof openSaved = async (...how) => {
+            const archive = await openSaved(...how)
+            const entries = (await archive.entries()).filter(entry => entry.path !== first.path)
+            return Object.assign(Object.create(archive) as typeof archive, {
+                entries: () => Promise.resolve(entries),
+                visit: archive.visit.bind(archive),
+                close: () => archive.close(),
+            })
+        }
+        for (const { path: link, category } of links)
+            await expect(survey(path, [category], {}, without)).rejects.toMatchObject({
+                kind: 'damaged',
+                message: `cannot restore /${link}: it is another name of /${first.path}, which the backup does not hold`,
+            })
+        expect(found(await survey(path, [first.category], {}, without)).create).toBeUndefined()
     })
 })
 
