@@ -244,7 +244,7 @@ async function mendResolver({ host, context, live, stage }: Work): Promise<Wante
 }
 
 /** The file, or the link and what it leads to within the tree. */
-function resolverFile(tree: PlaceTree): ResolverFile {
+export function resolverFile(tree: PlaceTree): ResolverFile {
     const found = tree.look('etc/resolv.conf')
     if (found === undefined) return { kind: 'absent' }
     if (found.type === 'file') return { kind: 'file', text: textOf(tree, 'etc/resolv.conf') ?? '' }

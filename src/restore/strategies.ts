@@ -75,6 +75,8 @@ const merge: PlanStrategy = (row, { backup }) => {
                 kind: 'restore.merge',
                 title: `merge ${row.title}`,
                 params: { which, stage: 'stage', backup },
+                // A host without name servers is no reason to take everything else back.
+                ...(which === 'resolv' ? { optional: true } : {}),
             },
         ],
         staged: saved,

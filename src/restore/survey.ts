@@ -22,7 +22,9 @@ import { showPath, toByteString, Tree } from '../host/tree.ts'
 import { type Circumstances, type Decision, decider } from './decide.ts'
 import { Hazards, mayRunCommands } from './hazards.ts'
 import { interfacesToRemove, pendingInterfaces } from './interfaces.ts'
+import { resolverFile } from './merge.ts'
 import { openSaved } from './open.ts'
+import { planResolver, stubFile } from './resolv.ts'
 import { checkTargets, type Sizes, stateNeeds, type Written } from './space.ts'
 import { poolsOf } from './zfs.ts'
 import type { CategoryPlan, FileAction } from './types.ts'
@@ -303,9 +305,22 @@ class Surveyor {
                 return undefined
             }
         }
-        if (dressed) this.#unchanged++
+        if (dressed && !this.#needsMending(row, entry)) this.#unchanged++
         else this.#act(row, entry, 'metadata', diskSize(live))
         return undefined
+    }
+
+    /** As it was saved, and yet of no use: a link that leads nowhere on this host, a name server that is not here. */
+    #needsMending(row: SurveyRow, { path }: SavedEntry): boolean {
+        if (row.action !== 'merge' || path !== 'etc/resolv.conf') return false
+        const live = new PlaceTree(this.#params.root)
+        try {
+            const resolved = live.look(stubFile.slice(1))?.type === 'file'
+            const plan = planResolver({ live: resolverFile(live), backup: { kind: 'absent' }, resolved })
+            return plan.action !== 'keep'
+        } finally {
+            live.close()
+        }
     }
 
     /** What of another type is on the host and is worth more than the order of the backup. */
@@ -386,7 +401,7 @@ class Surveyor {
                 live.uid === entry.uid && live.gid === entry.gid && (live.mode & 0o7777) === entry.mode
             if (Buffer.compare(this.#liveDigest(entry.path, false), saved) !== 0)
                 this.#act(row, entry, 'replace', diskSize(live))
-            else if (dressed) this.#unchanged++
+            else if (dressed && !this.#needsMending(row, entry)) this.#unchanged++
             else this.#act(row, entry, 'metadata', diskSize(live))
         }
     }

@@ -23,7 +23,8 @@ import { agrees } from '../../src/archive/reader.ts'
 import { archiveDiff } from '../../src/backup/diff.ts'
 import type { IndexEntry } from '../../src/format/index.ts'
 import type { ReadEntry } from '../../src/format/tar-read.ts'
-import type { Fault } from '../../src/core/errors.ts'
+import type { TaskKind } from '../../src/engine/kinds.ts'
+import { Fault } from '../../src/core/errors.ts'
 import { PlaceTree } from '../../src/host/place.ts'
 import { openSaved } from '../../src/restore/open.ts'
 import { tasksOf } from '../../src/restore/strategies.ts'
@@ -453,6 +454,67 @@ describe.if(isRoot)('names of one file in several categories', () => {
                 message: `cannot restore /${link}: it is another name of /${first.path}, which the backup does not hold`,
             })
         expect(found(await survey(path, [first.category], {}, without)).create).toBeUndefined()
+    })
+})
+
+describe('/etc/resolv.conf', () => {
+    const conf = 'etc/resolv.conf'
+    const link = (target: string) => () =>
+        symlinkSync(target, lab.file('etc/hosts').replace('hosts', 'resolv.conf'))
+    const content = (text: string) => () => void lab.file(conf, text)
+    const stub = 'run/systemd/resolve/stub-resolv.conf'
+    const cases: [string, () => void, boolean][] = [
+        ['a link that leads nowhere', link(`../${stub}`), true],
+        ['a file without a name server', content('# nothing here\n'), true],
+        ['the stub of a program that is not here', content('nameserver 127.0.0.53\n'), true],
+        ['a name server', content('nameserver 192.0.2.1\n'), false],
+        [
+            'a link to the stub of a program that is here',
+            () => {
+                link(`../${stub}`)()
+                lab.file(stub, 'nameserver 127.0.0.53\n')
+            },
+            false,
+        ],
+    ]
+    for (const [name, make, mended] of cases)
+        test(`${name}, the same in the backup: ${mended ? 'will be mended' : 'stays'}`, async () => {
+            make()
+            const { path } = await lab.save()
+            const surveyed = await survey(path, ['network'])
+            const rows = surveyed.rows.filter(({ action }) => action === 'merge')
+            expect(rows.flatMap(({ actions }) => actions.map(one => one.path))).toEqual(
+                mended ? [`/${conf}`] : [],
+            )
+            const tasks = tasksOf({
+                archive: path,
+                rows,
+                units: [],
+                startOrder: [],
+                needs: stateNeeds(surveyed.sizes),
+            })
+            expect(tasks.filter(({ kind }) => kind === 'restore.merge').length).toBe(mended ? 1 : 0)
+        })
+
+    test.if(isRoot)('that cannot be mended is a warning, and the rest stays restored', async () => {
+        lab.file(conf, '# nothing here\n')
+        lab.file('etc/cron.d/job', 'saved\n')
+        const { path } = await lab.save()
+        lab.file('etc/cron.d/job', 'live\n')
+        const { rows, sizes } = await survey(path, ['network', 'crontabs'])
+        const tasks = tasksOf({ archive: path, rows, units: [], startOrder: [], needs: stateNeeds(sizes) })
+        const more: TaskKind[] = [
+            {
+                kind: 'restore.merge',
+                do: () =>
+                    Promise.reject(new Fault('failed', 'cannot write /etc/resolv.conf: it is immutable')),
+                undo: async () => undefined,
+            },
+        ]
+        const plan = { kind: 'restore', summary: 'restore', by: 'test', tasks }
+        const end = await restoreOn(runnerOn({ root: lab.root, state: lab.state, more }), plan)
+        expect(end.result).toBe('warning')
+        expect(readFileSync(join(lab.root, 'etc/cron.d/job'), 'utf8')).toBe('saved\n')
     })
 })
 
