@@ -315,7 +315,7 @@ class Surveyor {
         if (row.action !== 'merge' || path !== 'etc/resolv.conf') return false
         const live = new PlaceTree(this.#params.root)
         try {
-            const resolved = live.look(stubFile.slice(1))?.type === 'file'
+            const resolved = this.#tree.stat(stubFile.slice(1)) !== undefined
             const plan = planResolver({ live: resolverFile(live), backup: { kind: 'absent' }, resolved })
             return plan.action !== 'keep'
         } finally {

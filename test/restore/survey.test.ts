@@ -476,6 +476,15 @@ describe('/etc/resolv.conf', () => {
             },
             false,
         ],
+        [
+            'the stub of a program, and a link on the way to where it would be',
+            () => {
+                content('nameserver 127.0.0.53\n')()
+                lab.file('volatile/systemd/resolve/stub-resolv.conf')
+                symlinkSync('volatile', join(lab.root, 'run'))
+            },
+            true,
+        ],
     ]
     for (const [name, make, mended] of cases)
         test(`${name}, the same in the backup: ${mended ? 'will be mended' : 'stays'}`, async () => {
