@@ -18,6 +18,13 @@ const packages = [
     // The stand-ins: of pmxcfs, which shows a database as files, and of another member of the cluster.
     ...['sqlite3', 'iproute2'],
 ]
+
+/** `plain` is a bare host; `network` configures its interfaces as Proxmox does. */
+export type Flavour = 'plain' | 'network'
+const morePackages: Record<Flavour, string[]> = {
+    plain: [],
+    network: ['ifupdown2', 'bridge-utils', 'isc-dhcp-client', 'iputils-ping', 'ethtool'],
+}
 const sslPackage: Record<Suite, string> = { trixie: 'libssl3t64', bookworm: 'libssl3' }
 
 /** Changes when the way a base system is made does. */
@@ -26,8 +33,8 @@ const recipe = 1
 const buildSeconds = 600
 
 /** Path of the suite's base system, which is never booted itself. */
-export async function baseSystem(suite: Suite): Promise<string> {
-    const include = [...packages, sslPackage[suite]].join(',')
+export async function baseSystem(suite: Suite, flavour: Flavour = 'plain'): Promise<string> {
+    const include = [...packages, sslPackage[suite], ...morePackages[flavour]].join(',')
     const key = createHash('sha256').update(`${recipe} ${suite} ${include}`).digest('hex').slice(0, 12)
     const base = join(cache, `${suite}-${key}`)
     if (existsSync(base)) return base

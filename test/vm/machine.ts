@@ -11,7 +11,7 @@ import {
     writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { baseSystem, cache, type Suite } from './base.ts'
+import { baseSystem, cache, type Flavour, type Suite } from './base.ts'
 
 export interface Ran {
     status: number
@@ -28,6 +28,15 @@ export interface RunOptions {
     env?: Record<string, string>
 }
 
+/** Network cards of a machine. */
+export interface Cards {
+    /**
+     * Makes the cards as hardware is: without an address. Answers a process of this host whose network namespace has
+     * them, and that is let go when the machine has taken it over.
+     */
+    plug(): Promise<{ pid: number; release(): void }>
+}
+
 const bootSeconds = 60
 const stopSeconds = 60
 const commandSeconds = 120
@@ -36,6 +45,8 @@ export class Machine {
     readonly name: string
     /** The machine's root directory as the host sees it. */
     readonly dir: string
+    /** Given before a boot; without any the machine has no network. */
+    cards: Cards | undefined
     #container: Subprocess | undefined
     #leader = 0
 
@@ -45,9 +56,9 @@ export class Machine {
     }
 
     /** A fresh copy of the suite's base system, not booted yet. */
-    static async create(suite: Suite): Promise<Machine> {
+    static async create(suite: Suite, flavour?: Flavour): Promise<Machine> {
         sweep()
-        const base = await baseSystem(suite)
+        const base = await baseSystem(suite, flavour)
         const random = Buffer.from(crypto.getRandomValues(new Uint8Array(3))).toString('hex')
         const machine = new Machine(`${suite}-${random}-${process.pid}`)
         mkdirSync(machines(), { recursive: true })
@@ -62,16 +73,27 @@ export class Machine {
         const log = openSync(this.#log(), 'a')
         // The container ends with the test run, whatever happens to it: the kernel then kills unshare, and with it every
         // process of the namespace that it made. systemd-nspawn alone would leave the machine's systemd running.
+        const plugged = await this.cards?.plug()
         this.#container = spawn(
             [
                 ...['setpriv', '--pdeathsig', 'KILL'],
+                ...(plugged === undefined ? [] : showing(plugged.pid, this.#namespace())),
                 ...['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'],
                 ...['systemd-nspawn', '--quiet', '--boot'],
                 ...[`--directory=${this.dir}`, `--machine=${this.name}`],
-                ...['--register=no', '--keep-unit', '--private-network', '--link-journal=no'],
+                ...['--register=no', '--keep-unit', '--link-journal=no'],
                 ...['--resolv-conf=off', '--timezone=off'],
+                ...(plugged === undefined
+                    ? ['--private-network']
+                    : [`--network-namespace-path=${this.#namespace()}`, '--capability=CAP_NET_ADMIN']),
             ],
-            { stdin: 'ignore', stdout: log, stderr: log },
+            {
+                stdin: 'ignore',
+                stdout: log,
+                stderr: log,
+                // A card belongs to the machine, and so do its settings below /proc/sys/net.
+                env: { ...process.env, SYSTEMD_NSPAWN_API_VFS_WRITABLE: plugged ? 'network' : 'no' },
+            },
         )
         await this.#until(bootSeconds, 'boot', async () => {
             this.#leader = findInit(this.#container!.pid)
@@ -79,7 +101,7 @@ export class Machine {
                 return false
             const { stdout } = await this.run(['systemctl', 'is-system-running'])
             return ['running', 'degraded'].includes(stdout.trim())
-        })
+        }).finally(() => plugged?.release())
     }
 
     /** Runs a command inside, as root, with a clean environment. Never throws for its status. */
@@ -94,7 +116,7 @@ export class Machine {
         }
         const child = spawn(
             [
-                ...['nsenter', `--target=${this.#leader}`, '--all', '--'],
+                ...this.#enter(),
                 ...['env', '-i', `--chdir=${options.cwd ?? '/root'}`],
                 ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
                 ...['timeout', '--kill-after=5', `${seconds}`, ...argv],
@@ -131,7 +153,7 @@ export class Machine {
     start(argv: string[]): Subprocess<'pipe', 'pipe', 'pipe'> {
         return spawn(
             [
-                ...['nsenter', `--target=${this.#leader}`, '--all', '--'],
+                ...this.#enter(),
                 ...['env', '-i', '--chdir=/root', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root'],
                 ...['LANG=C.UTF-8', ...argv],
             ],
@@ -215,10 +237,24 @@ export class Machine {
         while (this.#leader !== 0 && isAlive(this.#leader) && performance.now() < gone) await sleep(5)
     }
 
+    /** Remembers the disk as it is, for `reset`; a machine that runs should be quiet. */
+    async keep(): Promise<void> {
+        await must(['rm', '-rf', '--one-file-system', this.#kept()])
+        await must(['cp', '-a', '--reflink=auto', this.dir, this.#kept()])
+    }
+
+    /** Power off, and the disk is as it was when it was kept. */
+    async reset(): Promise<void> {
+        await this.cutPower()
+        await must(['rm', '-rf', '--one-file-system', this.dir])
+        await must(['cp', '-a', '--reflink=auto', this.#kept(), this.dir])
+    }
+
     /** Ends the machine and removes its disk. */
     async destroy(): Promise<void> {
         await this.cutPower()
-        await must(['rm', '-rf', '--one-file-system', this.dir, this.#log()])
+        const all = [this.dir, this.#kept(), this.#log(), this.#namespace()]
+        await must(['rm', '-rf', '--one-file-system', ...all])
     }
 
     /** What the machine printed on its console. */
@@ -226,8 +262,22 @@ export class Machine {
         return readFileSync(this.#log(), 'utf8')
     }
 
+    #kept(): string {
+        return join(machines(), `kept-${this.name}`)
+    }
+
     #log(): string {
         return `${this.dir}.log`
+    }
+
+    /** In front of a command that runs inside. It may not set the clock, which is this host's: nothing in a machine may. */
+    #enter(): string[] {
+        return ['setpriv', '--bounding-set=-sys_time', 'nsenter', `--target=${this.#leader}`, '--all', '--']
+    }
+
+    /** Where the machine's network namespace is mounted, for systemd-nspawn alone. */
+    #namespace(): string {
+        return `${this.dir}.net`
     }
 
     #kill(): void {
@@ -250,11 +300,17 @@ function machines(): string {
     return join(cache, 'machines')
 }
 
+/** In front of a command that sees the network namespace of a process at that path, and is the only one that does. */
+function showing(pid: number, path: string): string[] {
+    const script = 'touch "$2"; mount --bind "/proc/$1/ns/net" "$2"; shift 2; exec "$@"'
+    return ['unshare', '--mount', 'sh', '-ec', script, 'sh', `${pid}`, path]
+}
+
 /** Removes what test runs that are gone left behind; the number at the end of a machine's name is its run's. */
 function sweep(): void {
     if (!existsSync(machines())) return
     for (const name of readdirSync(machines())) {
-        const run = name.match(/-(\d+)(\.log)?$/)?.[1]
+        const run = name.match(/-(\d+)(\.log|\.net)?$/)?.[1]
         if (run !== undefined && !existsSync(`/proc/${run}`))
             rmSync(join(machines(), name), { recursive: true, force: true })
     }
