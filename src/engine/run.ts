@@ -404,7 +404,12 @@ export class Run {
             )
             return { result: 'failed', error, left }
         }
-        if (turn === undefined) return { result: 'ok', left }
+        if (turn === undefined) {
+            const fired = plan.tasks.find(task => this.#firedInUndo(task))
+            return fired === undefined
+                ? { result: 'ok', left }
+                : { result: 'rolled-back', error: ledger.errorOf(fired.id), left }
+        }
         const kept = plan.tasks.filter(
             task => ledger.stateOf(task.id) !== 'waiting' && this.#isIrreversible(task),
         )
@@ -433,7 +438,20 @@ export class Run {
         const goesBack = turn?.to === 'undo' || plan.undoes !== undefined
         const bad = goesBack ? ['doing', 'done', 'failed', 'undoing', 'undo-failed'] : ['undo-failed']
         return plan.tasks.filter(
-            task => bad.includes(this.ledger.stateOf(task.id)) && !this.#isIrreversible(task),
+            task =>
+                bad.includes(this.ledger.stateOf(task.id)) &&
+                !this.#isIrreversible(task) &&
+                !this.#firedInUndo(task),
+        )
+    }
+
+    /** The undo of something guarded is guarded too: when nobody confirms it, that task stays done, and nothing is half. */
+    #firedInUndo(task: PlannedTask): boolean {
+        const { ledger } = this
+        return (
+            ledger.plan.undoes !== undefined &&
+            ledger.stateOf(task.id) === 'undo-failed' &&
+            ledger.errorOf(task.id)?.kind === 'rolled-back'
         )
     }
 

@@ -1,5 +1,6 @@
 /** The runner around the tasks: one at a time, cancelling, following, undoing, and going on after a crash. */
 import { describe, expect, test } from 'bun:test'
+import { Fault } from '../../src/core/errors.ts'
 import type { ChangeEvent, ProgressEvent } from '../../src/engine/change.ts'
 import type { Runner } from '../../src/engine/runner.ts'
 import { bench } from './orders.ts'
@@ -327,6 +328,27 @@ describe('undo of a finished change', () => {
         const [end] = await at.restart().recover()
         expect(end).toMatchObject({ result: 'ok', undoes: id })
         expect(undone.at(-1)).toEqual([{ before: 't1' }, 'as it was', 'done'])
+    })
+
+    test('that nobody confirmed is rolled back, leaves nothing half, and may be tried again', async () => {
+        const at = bench()
+        let confirmed = false
+        at.kinds.register({
+            kind: 'test.guarded',
+            do: async () => 'done',
+            async undo() {
+                if (!confirmed) throw new Fault('rolled-back', 'cannot keep it: nobody confirmed')
+            },
+        })
+        await at.runner.recover()
+        const tasks = [{ id: 't1', kind: 'test.guarded', title: 'network', params: null }]
+        const id = at.runner.start({ kind: 'restore', summary: 'of abc', by: 'root', tasks })
+        await at.runner.wait(id)
+        const fired = await at.runner.wait(at.runner.undo(id, 'root'))
+        expect(fired).toMatchObject({ result: 'rolled-back', error: { kind: 'rolled-back' } })
+        expect(fired.left).toBeUndefined()
+        confirmed = true
+        expect(await at.runner.wait(at.runner.undo(id, 'root'))).toMatchObject({ result: 'ok' })
     })
 
     test('says what cannot be undone', async () => {
