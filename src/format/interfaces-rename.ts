@@ -158,6 +158,8 @@ function rewriteCommand(raw: string, rename: NewName): string {
     let quote = ''
     let atCommand = true
     let isFile = false
+    /** In the quotes of `DEV="…" command`: what stands there is no command yet. */
+    let inValue = false
     for (let at = start; at < raw.length; ) {
         const char = raw[at]!
         if (char === '\\' && raw[at + 1] === '\n') {
@@ -170,17 +172,20 @@ function rewriteCommand(raw: string, rename: NewName): string {
             if (';&|('.includes(char) && quote === '' && !(char === '&' && isFile)) atCommand = true
             if (char === '`') atCommand = true
             if ('<>'.includes(char) && quote === '') isFile = true
-            if ((char === '"' || char === "'") && (quote === '' || quote === char))
+            if ((char === '"' || char === "'") && (quote === '' || quote === char)) {
                 quote = quote === '' ? char : ''
+                inValue &&= quote !== ''
+            }
             done += char
             at++
         } else {
             const end = wordEnd(raw, at)
             const word = raw.slice(at, end)
             const assigns = /^\w+=/.test(word)
-            const keeps = quote === '' && (isFile || (atCommand && !assigns))
-            done += keeps ? renameInPaths(word, rename) : renameWord(word, rename)
-            if (quote === '' && !isFile && !assigns) atCommand = false
+            const isCommand = atCommand && !assigns && !inValue
+            done += isFile || isCommand ? renameInPaths(word, rename) : renameWord(word, rename)
+            if (assigns) inValue = quote === '' && (raw[end] === '"' || raw[end] === "'")
+            else if (isCommand && !isFile) atCommand = false
             isFile = false
             at = end
         }

@@ -209,7 +209,7 @@ function udevRules(text: string): Omit<NamingRule, 'path'>[] {
 
 /** Goes key by key, so that neither a comparison (`NAME==`) nor a word inside quotes is taken for one. */
 function assignsName(rule: string): boolean {
-    const key = /([A-Z_]+)(\{[^}]*\})?[\t-\r ]*([=!+:-]?=)[\t-\r ]*[ei]?"((?:[^"\\]|\\.)*)"?/gy
+    const key = /([A-Z_]+)(?:\{[^}]*\})?[\t-\r ]*([=!+:-]?=)[\t-\r ]*[ei]?"((?:[^"\\]|\\.)*)"?/gy
     for (;;) {
         const from = key.lastIndex
         const skipped = /[\t-\r ,]*/y
@@ -218,9 +218,8 @@ function assignsName(rule: string): boolean {
         key.lastIndex = skipped.lastIndex
         const found = key.exec(rule)
         if (found === null) return false
-        const [, name, attribute, operator, value] = found
-        if (name === 'NAME' && attribute === undefined && /^[:+]?=$/.test(operator!) && value !== '')
-            return true
+        const [, name, operator, value] = found
+        if (name === 'NAME' && /^[:+]?=$/.test(operator!) && value !== '') return true
     }
 }
 

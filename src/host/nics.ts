@@ -46,7 +46,7 @@ function readNic(root: string, name: string, link: Link | undefined): Nic {
     return nicOf({
         name,
         altnames: link?.altnames,
-        permanentMac: link?.permanentMac ?? (unchanged && hasDevice(path) ? mac : undefined),
+        permanentMac: link?.permanentMac ?? (unchanged ? mac : undefined),
         mac,
         driver: driverOf(path),
         device: deviceOf(root, path),

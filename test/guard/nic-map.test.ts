@@ -230,6 +230,7 @@ SUBSYSTEM=="net", PROGRAM="/bin/x", NAME="%c"
             [6, 'SUBSYSTEM=="net", NAME = "spaced"'],
             [7, 'SUBSYSTEM=="net", PROGRAM="/bin/x", NAME="%c"'],
         ])
+        expect(rules(path, '# a comment never goes on \\\nNAME="lan0"\n')).toEqual([[2, 'NAME="lan0"']])
         for (const text of [
             'SUBSYSTEM=="net", NAME=="eth0", RUN+="/bin/x"',
             'SUBSYSTEM=="net", NAME!="eth0"',
@@ -238,6 +239,7 @@ SUBSYSTEM=="net", PROGRAM="/bin/x", NAME="%c"
             'ENV{ID_NET_NAME}="lan0"',
             'RUN+="/bin/sh -c \'NAME=\\"x\\"\'", MYNAME="x"',
             'broken NAME lan0',
+            '# NAME="x" \\',
         ])
             expect(rules(path, text), text).toEqual([])
     })
