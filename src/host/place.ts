@@ -286,9 +286,13 @@ export class PlaceTree {
 
     /** As `publish`, where a directory stands or comes: the two change places, then the old one is removed. */
     swap(temporary: ByteString, path: ByteString): void {
+        // Whichever directory a power loss leaves under the temporary name is empty: the old one because what was in it
+        // is gone for good before, the new one because nothing comes into it while the names could change back.
+        this.settle()
         this.#change('replace', path, (directory, name) =>
             this.calls.exchange(directory, nameOf(temporary), name),
         )
+        this.settle()
         this.remove(temporary)
     }
 
