@@ -226,7 +226,14 @@ export function restoreDatabase(host: DatabaseHost): TaskKind<DatabaseParams> {
             return withTrees(host, context, (live, own) => swap(live, own, params, context))
         },
         async undo(params, context) {
-            if (context.remembered() === undefined) return
+            if (context.remembered() === undefined) {
+                // A snapshot that was begun would leave second names of what stands.
+                await withTrees(host, context, (_, own) => {
+                    own.removeTree(placeOf(context))
+                    own.settle()
+                })
+                return
+            }
             // A reset in the middle: with the boot pmxcfs has opened whatever it found.
             const { units, startOrder } = orderServices([clusterCategory()], [clusterCategory()])
             const stopped = await stopRunning(host, units, context)

@@ -319,6 +319,7 @@ async function place(
             live.settle()
         }
         own.removeTree(fresh)
+        own.settle()
     } finally {
         own.close()
     }
@@ -330,6 +331,7 @@ async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): 
     const own = new PlaceTree(context.dir, host.calls)
     const live = new PlaceTree(host.root, host.calls)
     try {
+        own.removeTree(`${snapshotOf(context)}-new`)
         if (memory === undefined) {
             // Nothing was written; a snapshot that was begun would leave second names of what stands.
             own.removeTree(snapshotOf(context))

@@ -33,6 +33,9 @@ export function restoreSnapshot(host: RestoreHost): TaskKind<Json> {
                     dropSecondNames(snapshot, live)
                     // Another undo of this change asks again.
                     own.remove(`${places.snapshot}/answer`)
+                    // A crash between a file and its name; the undos may have left some as well.
+                    for (const name of own.names(places.snapshot))
+                        if (name.endsWith('.new')) own.remove(`${places.snapshot}/${name}`)
                 }
                 own.settle()
             }),
