@@ -113,12 +113,46 @@ export type JobInfo = Static<typeof JobInfo>
 export const JobList = Type.Object({ jobs: Type.Array(JobInfo) })
 export type JobList = Static<typeof JobList>
 
+const Addresses = Type.Union([Type.Array(Text), Type.Literal('unknown')])
+
+/** A guard: what reverts by itself unless a person confirms it. */
+export const GuardInfo = Type.Object(
+    {
+        id: Text,
+        change: Type.String({ description: 'the change that it belongs to' }),
+        area: Type.String({ description: 'network, ssh, firewall, access' }),
+        state: Type.Union([Type.Literal('ARMED'), Type.Literal('EXECUTED'), Type.Literal('DISARMED')], {
+            description: 'it waits for a person; it was rolled back; it was confirmed',
+        }),
+        applied: Type.Boolean({ description: 'the new state was put in place' }),
+        secondsLeft: may(Type.Integer({ minimum: 0, description: 'until it is rolled back; 0: it is due' })),
+        deadline: may(
+            Type.String({ format: 'date-time', description: 'the same as a time of day, estimated' }),
+        ),
+        addresses: Type.Object({ before: Type.Array(Text), after: Addresses }),
+        reconnect: Addresses,
+        log: Type.String({ description: 'what the rollback did, a file' }),
+        directory: Text,
+        why: may(Type.String({ description: 'why it was rolled back: deadline, boot, asked' })),
+        executed: may(Time),
+        confirmed: may(Type.Object({ time: Time, by: Text })),
+        problems: may(Type.Array(Type.String({ description: 'what could not be put back or read' }))),
+    },
+    { title: 'Guard' },
+)
+export type GuardInfo = Static<typeof GuardInfo>
+
+export const GuardList = Type.Object({ guards: Type.Array(GuardInfo) })
+export type GuardList = Static<typeof GuardList>
+
 export const Status = Type.Object({
     daemon: Type.Object({ version: Text, pid: Count, since: Time, root: Text }),
     host: Type.Object({ id: may(Text), name: Text, product: Text }),
     last: Type.Union([BackupInfo, Type.Null()]),
     next: Type.Union([Type.Object({ job: Text, time: Time }), Type.Null()]),
-    guard: Type.Null({ description: 'an armed guard; null when there is none' }),
+    guard: Type.Union([GuardInfo, Type.Null()], {
+        description: 'an armed guard, or the last one while it matters; null when all is quiet',
+    }),
     running: Type.Union([ChangeInfo, Type.Null()]),
     unfinished: Type.Array(ChangeInfo),
     deferred: Type.Array(Type.Unknown()),

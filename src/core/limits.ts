@@ -114,6 +114,14 @@ export const limits = {
     targetNames: 40_000,
     /** The private cache of frames; above it new frames are simply not cached. */
     cacheBytes: 1024 * MiB,
+    /** A confirmation waits this long (ms) for whoever changes the guarded files … */
+    guardLockMs: 5_000,
+    /** … and who asks the daemon for one this long, before it acts on its own: a guard does not wait for a daemon that hangs. */
+    guardAnswerMs: 10_000,
+    /** systemctl only hands over a request (ms). */
+    guardUnitMs: 10_000,
+    /** Who asked for a rollback waits this long (ms) for its outcome; it goes on without anybody who looks. */
+    guardRollbackMs: 180_000,
     /** Recipients of one archive: each adds a stanza to the header. */
     recipients: 32,
 } as const
