@@ -7,6 +7,8 @@ export type {
     ChangeList,
     Check,
     Doctor,
+    GuardInfo,
+    GuardList,
     JobInfo,
     JobList,
     KeyInfo,

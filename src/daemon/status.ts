@@ -7,6 +7,7 @@ import { listKeys } from '../keys/identity.ts'
 import { readSchedule } from '../schedule/apply.ts'
 import { hostOf, listAll } from './backups.ts'
 import type { Daemon } from './daemon.ts'
+import { tellGuard } from './guards.ts'
 
 type Warning = Status['warnings'][number]
 
@@ -48,7 +49,7 @@ export async function readStatus(daemon: Daemon): Promise<Status> {
         host: { id: host?.id, name: product?.hostname ?? '', product: product?.kind ?? 'debian' },
         last,
         next: next === undefined ? null : { job: next.name, time: next.next! },
-        guard: null,
+        guard: attempt(warnings, () => tellGuard(daemon)) ?? null,
         running: running === undefined ? null : changeInfo(running),
         // What runs is not finished either: scripts look here to see whether all is quiet.
         unfinished: [

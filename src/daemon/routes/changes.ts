@@ -3,6 +3,8 @@ import { Type } from '@sinclair/typebox'
 import { ChangeInfo, ChangeList } from '../../core/answers.ts'
 import type { ChangeEvent } from '../../engine/change.ts'
 import type { JournalRecord } from '../../engine/ledger.ts'
+import { originOf } from '../../host/origin.ts'
+import { checkAnswer } from '../guards.ts'
 import { route } from '../route.ts'
 import { changeInfo } from '../status.ts'
 
@@ -62,11 +64,15 @@ export const changeRoutes = [
     route({
         method: 'POST',
         path: '/v1/changes/{id}/answers',
-        summary: 'answer a question of a running change',
+        summary:
+            'answer a question of a running change; one that confirms a guard needs a connection younger than the new state',
         access: 'root',
         body: Answer,
-        handle({ params, body, by }, { parts: { store, runner } }) {
-            runner.answer(store.find(params.id!), body.id, body.value, by)
+        handle({ params, body, by, peer }, daemon) {
+            const { store, runner } = daemon.parts
+            const change = store.find(params.id!)
+            checkAnswer(daemon, change, body, originOf(peer.pid))
+            runner.answer(change, body.id, body.value, by)
             return {}
         },
     }),

@@ -3,6 +3,7 @@ import type { AnyRoute } from '../route.ts'
 import { archiveRoutes } from './archives.ts'
 import { backupRoutes } from './backups.ts'
 import { changeRoutes } from './changes.ts'
+import { guardRoutes } from './guards.ts'
 import { jobRoutes } from './jobs.ts'
 import { keyRoutes } from './keys.ts'
 import { pruneRoutes } from './prune.ts'
@@ -18,6 +19,7 @@ export const routes: readonly AnyRoute[] = [
     ...pruneRoutes,
     ...restoreRoutes,
     ...changeRoutes,
+    ...guardRoutes,
     ...jobRoutes,
     ...keyRoutes,
     ...setupRoutes,
