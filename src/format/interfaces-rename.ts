@@ -86,16 +86,9 @@ function rewriteStanza({ raw, keyword }: Stanza, rename: NewName): string {
 /** Options, with `-` for `_`, whose value is one or more names. */
 const nameOptions = new Set([
     ...['bond-slaves', 'slaves', 'bond-primary', 'primary', 'bond-active-slave', 'bond-master', 'bond-ports'],
-    ...[
-        'vlan-raw-device',
-        'vxlan-physdev',
-        'tunnel-physdev',
-        'xfrm-physdev',
-        'vrf',
-        'vrf-slaves',
-        'inherits',
-    ],
-    ...['ovs-ports', 'ovs-bonds', 'ovs-bridge', 'ovs-patch-peer', 'batman-ifaces', 'macvlan-device', 'map'],
+    ...['vlan-raw-device', 'vxlan-physdev', 'tunnel-physdev', 'tunnel-dev', 'xfrm-physdev', 'ppp-physdev'],
+    ...['veth-peer-name', 'vrf', 'inherits'],
+    ...['ovs-ports', 'ovs-bonds', 'ovs-bridge', 'ovs-patch-peer', 'batman-ifaces', 'map'],
 ])
 const commandOptions = new Set(['up', 'down', 'pre-up', 'post-up', 'pre-down', 'post-down', 'ovs-extra'])
 

@@ -199,7 +199,23 @@ describe('a line', () => {
         ['bridge-ports glob eno1 eno[2-4]', 'bridge-ports glob NEW eno[2-4]'],
         ['mstpctl-portpathcost eno1=0 vmbr0=1', 'mstpctl-portpathcost NEW=0 vmbr0=1'],
         ['bridge_ports eno1\\\n\tx', 'bridge_ports NEW\\\n\tx'],
-        ['vxlan-physdev eno1', 'vxlan-physdev NEW'],
+        ...[
+            'vxlan-physdev',
+            'tunnel-physdev',
+            'tunnel-dev',
+            'xfrm-physdev',
+            'ppp-physdev',
+            'veth-peer-name',
+        ].map(option => [`${option} eno1`, `${option} NEW`]),
+        ...[
+            'bond-ports',
+            'bond_primary',
+            'bond-master',
+            'ovs_patch_peer',
+            'vrf',
+            'batman-ifaces',
+            'inherits',
+        ].map(option => [`${option} eno1`, `${option} NEW`]),
         ['vlan_raw_device eno1', 'vlan_raw_device NEW'],
     ])('%j becomes %j', (line, expected) => {
         expect(to(line)).toBe(expected)
