@@ -18,7 +18,7 @@ export interface Evidence {
     diskErred: boolean
 }
 
-interface Story {
+export interface Story {
     id: string
     plan: Plan
     events: ChangeEvent[]
@@ -72,7 +72,7 @@ export function checkSettled(evidence: Evidence): void {
     checkTold(stories, seen, told, diskErred)
 }
 
-function checkWhole({ id, events, torn }: Story, tree: Map<string, string>): void {
+export function checkWhole({ id, events, torn }: Story, tree: Map<string, string>): void {
     if (torn > 0) throw new Error(`the journal of ${id} has ${torn} torn bytes`)
     if (events[0]?.event !== 'begin') throw new Error(`the journal of ${id} does not begin`)
     const ends = events.filter(event => event.event === 'end')
@@ -157,12 +157,12 @@ function openFiles({ events }: Story, plan: Plan): string[] {
     return open
 }
 
-function endOf(story: Story): Extract<ChangeEvent, { event: 'end' }> {
+export function endOf(story: Story): Extract<ChangeEvent, { event: 'end' }> {
     return story.events.at(-1) as Extract<ChangeEvent, { event: 'end' }>
 }
 
 /** All changes with a readable begin, oldest first. */
-function readStories(tree: Map<string, string>): Story[] {
+export function readStories(tree: Map<string, string>): Story[] {
     const stories: Story[] = []
     for (const [path, content] of tree) {
         const id = /^\/state\/changes\/([^/]+)\/journal$/.exec(path)?.[1]
