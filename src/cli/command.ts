@@ -1,6 +1,16 @@
 /** The shape of one command: data that help, completion and man pages are made from, and the function that runs it. */
-import type { Client, LocalFiles, Terminal } from '../client/types.ts'
+import type { Client, GuardInfo, LocalFiles, Terminal } from '../client/types.ts'
 import type { Output } from './output.ts'
+
+export const defaultSocket = '/run/proxsave/proxsave.sock'
+
+/** Guards of this very host, decided without the daemon. Throws what the daemon would answer. */
+export interface LocalGuards {
+    list(): GuardInfo[]
+    commit(reference: string | undefined, by: string): Promise<GuardInfo>
+    /** Does not wait until it is done. */
+    rollback(reference: string | undefined, by: string): Promise<GuardInfo>
+}
 
 /** What every command is given; nothing else reaches the outside. */
 export interface Cli {
@@ -10,6 +20,8 @@ export interface Cli {
     output: Output
     terminal: Terminal
     files: LocalFiles
+    /** Loaded when the daemon cannot be reached. */
+    guards: (() => Promise<LocalGuards>) | undefined
     version: string
     /** `--json` was given. */
     json: boolean
@@ -64,6 +76,6 @@ export const statusMeanings: Readonly<Record<number, string>> = {
     5: 'backup damaged, unsigned by a known key, or wrong key',
     6: 'done with warnings, or done in part',
     7: 'rolled back',
-    8: 'another change is running',
+    8: 'another change is running, or an armed guard waits',
     9: 'failed and could not be fully undone; the report says what is left',
 }

@@ -1,12 +1,13 @@
 /** Follows a change to its end: prints what happens, answers its questions, and outlives a restart of the daemon. */
 import { asFault, exitStatusOf, Fault } from '../core/errors.ts'
 import { count, showSize } from '../core/units.ts'
-import type { ChangeEvent, ProgressEvent, Question } from '../client/types.ts'
+import type { ChangeEvent, GuardInfo, ProgressEvent, Question } from '../client/types.ts'
 import type { Cli, Option, Options } from './command.ts'
+import { armedGuard, guardHead, guardLines, readGuards, showGuard } from './guard.ts'
 import { safe } from './output.ts'
 import { type Progress, showProgress } from './progress.ts'
 import { askInTime, canAsk } from './prompt.ts'
-import { summariseRestore } from './restored.ts'
+import { didInRestore, summariseRestore } from './restored.ts'
 
 export const changeOptions: Option[] = [
     { flags: '--detach', about: 'leave the change to the daemon and return at once' },
@@ -35,7 +36,7 @@ export function readAnswers(cli: Cli, options: Options): Answers {
                 hint: 'for example --answer confirm=RESTORE',
             })
         const id = line.slice(0, at).trim()
-        if (id.endsWith('.commit'))
+        if (isCommit(id))
             throw new Fault(
                 'usage',
                 `cannot answer ${id} ahead: it confirms that the host can still be reached`,
@@ -47,6 +48,9 @@ export function readAnswers(cli: Cli, options: Options): Answers {
     }
     return answers
 }
+
+/** What asks whether this host can still be reached: never by default, never for want of a terminal. */
+const isCommit = (id: string): boolean => id.endsWith('.commit')
 
 type Streamed = ChangeEvent | ProgressEvent
 type EndEvent = Extract<ChangeEvent, { event: 'end' }>
@@ -70,17 +74,27 @@ export async function followChange(cli: Cli, change: string, answers: Answers = 
             show(cli, change, event, answers, progress, titles, warned, open),
         )
         progress.stop()
-        return cli.json ? statusOf(end) : summarise(cli, end)
+        return cli.json ? statusOf(end) : await summarise(cli, end)
     } catch (error) {
         progress.stop()
         if (!detached) throw error
         cli.output.note(`\nThe daemon goes on with it. To see it again: proxsavectl attach ${change}`)
         cli.output.note(`To stop and undo it: proxsavectl cancel ${change}`)
+        await tellArmed(cli)
         return exitStatusOf.partial
     } finally {
         open.close()
         release()
     }
+}
+
+/** An armed guard goes back by itself: whoever leaves or comes in must know, and how to decide. */
+export async function tellArmed(cli: Cli): Promise<GuardInfo | undefined> {
+    const guard = await armedGuard(cli)
+    if (guard === undefined) return undefined
+    if (cli.json) cli.output.document({ event: 'guard', ...guard })
+    else showGuard(guard, cli.output.note)
+    return guard
 }
 
 async function untilEnd(
@@ -138,7 +152,11 @@ async function show(
     warned: Set<string>,
     open: OpenPrompts,
 ): Promise<void> {
-    if (cli.json) cli.output.document(event)
+    if (cli.json) {
+        if (event.event === 'end' && event.result === 'rolled-back')
+            for (const guard of await guardsOf(cli, event)) cli.output.document({ event: 'guard', ...guard })
+        cli.output.document(event)
+    }
     const { colour } = cli.output
     switch (event.event) {
         case 'begin':
@@ -175,7 +193,7 @@ async function show(
                     // Whoever attaches sees old questions too: those that are answered are not open any more.
                     if (!(error instanceof Fault) || error.kind !== 'failed') throw error
                 })
-            if (!canAsk(cli)) return
+            if (!canAsk(cli) && !isCommit(event.id)) return
             progress.stop()
             open.ask(event)
             return
@@ -229,21 +247,48 @@ class OpenPrompts {
         for (const id of [...this.#open.keys()]) this.answered(id)
     }
 
-    async #put(
-        { id, text, choices, safe: byDefault, deadlineMs }: Question,
-        signal: AbortSignal,
-    ): Promise<void> {
+    async #put(question: Question, signal: AbortSignal): Promise<void> {
         await Bun.sleep(settleMs)
         if (signal.aborted) return
-        const shown = choices.map(choice => ({ value: choice.value, text: safe(choice.text) }))
-        const value = await askInTime(text.split('\n').map(safe).join('\n'), shown, {
-            safe: byDefault,
-            deadlineMs,
-            signal,
-        })
+        if (isCommit(question.id)) return this.#putCommit(question, signal)
+        const { id, deadlineMs } = question
+        const leftMs = deadlineMs === undefined ? undefined : deadlineMs - Date.now()
+        const value = await this.#ask(question, { leftMs, signal })
         if (value !== undefined && !signal.aborted) await answer(this.#cli, this.#change, id, value)
     }
+
+    /** Asks again when the answer is refused: the time runs, and to roll back is allowed from here as well. */
+    async #putCommit(question: Question, signal: AbortSignal): Promise<void> {
+        const cli = this.#cli
+        if (!canAsk(cli) && !cli.json) cli.output.note(`\n${readable(question.text)}`)
+        let guard = await tellArmed(cli)
+        while (canAsk(cli) && !signal.aborted) {
+            const byQuestion = (question.deadlineMs ?? Date.now()) - Date.now()
+            const leftMs = guard?.secondsLeft === undefined ? byQuestion : guard.secondsLeft * 1000
+            const value = await this.#ask(question, { leftMs, typed: true, signal })
+            if (value === undefined || signal.aborted) return
+            try {
+                return await answer(cli, this.#change, question.id, value)
+            } catch (error) {
+                const { kind, message, hint } = asFault(error)
+                cli.output.note(message)
+                if (hint !== undefined) cli.output.note(`hint: ${hint}`)
+                if (kind !== 'refused' && kind !== 'conflict') return
+                guard = await armedGuard(cli)
+            }
+        }
+    }
+
+    #ask(
+        { text, choices, safe: byDefault }: Question,
+        options: { leftMs: number | undefined; typed?: boolean; signal: AbortSignal },
+    ): Promise<string | undefined> {
+        const shown = choices.map(choice => ({ value: choice.value, text: safe(choice.text) }))
+        return askInTime(readable(text), shown, { safe: byDefault, ...options })
+    }
 }
+
+const readable = (text: string): string => text.split('\n').map(safe).join('\n')
 
 function statusOf(end: EndEvent): number {
     if ((end.left?.length ?? 0) > 0) return exitStatusOf.stuck
@@ -261,7 +306,7 @@ function statusOf(end: EndEvent): number {
     }
 }
 
-function summarise(cli: Cli, end: EndEvent): number {
+async function summarise(cli: Cli, end: EndEvent): Promise<number> {
     const { output, terminal } = cli
     const status = statusOf(end)
     if (end.result === 'ok' || end.result === 'warning') {
@@ -282,8 +327,27 @@ function summarise(cli: Cli, end: EndEvent): number {
         if (end.error.hint !== undefined) terminal.err(`hint: ${safe(end.error.hint)}\n`)
     } else terminal.err(`proxsavectl: ${end.result === 'cancelled' ? 'cancelled' : 'failed'}\n`)
     if (end.left?.length) for (const left of end.left) terminal.err(`  left: ${safe(left)}\n`)
-    else terminal.err('What had been done was undone.\n')
+    if (end.result === 'rolled-back') await summariseRollback(cli, end)
+    else if (!end.left?.length) terminal.err('What had been done was undone.\n')
     return status
+}
+
+/** What went back, what stays, and where this host is now. */
+async function summariseRollback(cli: Cli, end: EndEvent): Promise<void> {
+    const { note } = cli.output
+    for (const guard of await guardsOf(cli, end)) {
+        note(guardHead(guard))
+        for (const text of guardLines(guard)) note(`  ${text}`)
+    }
+    const did = typeof end.mode === 'string' ? `: ${didInRestore(end)}` : ''
+    note(`Only what was guarded went back, everything else stays${did}.`)
+    if (typeof end.exports === 'string') note(`exported to ${safe(end.exports)}`)
+    note(`What it did, path by path: proxsavectl history ${end.change}`)
+}
+
+/** An undo works with the guards of the change that it undoes. */
+async function guardsOf(cli: Cli, end: EndEvent): Promise<GuardInfo[]> {
+    return (await readGuards(cli)).filter(({ change }) => change === end.change || change === end.undoes)
 }
 
 function describeBackup(end: EndEvent): string | undefined {

@@ -2,7 +2,15 @@
 import type { Command as Commander } from 'commander'
 import { asFault, exitStatusOf, Fault, toRecord } from '../core/errors.ts'
 import type { Client, LocalFiles, Terminal } from '../client/types.ts'
-import { type Cli, type Command, type CommandGroup, type Options, statusMeanings } from './command.ts'
+import {
+    type Cli,
+    type Command,
+    type CommandGroup,
+    defaultSocket,
+    type LocalGuards,
+    type Options,
+    statusMeanings,
+} from './command.ts'
 import { commands } from './commands/index.ts'
 import { createOutput } from './output.ts'
 
@@ -10,10 +18,10 @@ export interface Outside {
     terminal: Terminal
     connect(socket: string, by: string): Client
     files: LocalFiles
+    /** For when the daemon cannot be reached; none in tests. */
+    guards?: () => Promise<LocalGuards>
     version: string
 }
-
-export const defaultSocket = '/run/proxsave/proxsave.sock'
 
 /** Runs one command line; resolves to the exit status and never throws. */
 export async function runCli(args: readonly string[], outside: Outside): Promise<number> {
@@ -183,7 +191,7 @@ function usageFault(message: string, help: string): Fault {
     })
 }
 
-function cliFor(options: Options, { terminal, connect, files, version }: Outside): Cli {
+function cliFor(options: Options, { terminal, connect, files, guards, version }: Outside): Cli {
     const socket = String(options.socket ?? (terminal.env.PROXSAVE_SOCKET || defaultSocket))
     return {
         client: connect(socket, terminal.user),
@@ -191,6 +199,7 @@ function cliFor(options: Options, { terminal, connect, files, version }: Outside
         output: createOutput(terminal),
         terminal,
         files,
+        guards,
         version,
         json: options.json === true,
     }

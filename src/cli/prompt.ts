@@ -92,42 +92,46 @@ async function asked<T>(ask: (context: { output: NodeJS.WritableStream }) => Pro
 
 /**
  * A choice with a deadline: the seconds left and what happens then stand in the prompt. Resolves to undefined when the
- * time is over or the question was answered elsewhere (`signal`); then the safe answer is somebody else's matter.
+ * time is over or the question was answered elsewhere (`signal`); then the safe answer is somebody else's matter. `typed`
+ * takes nothing but a choice in full: an empty line must not roll anything back.
  */
 export async function askInTime(
     message: string,
     choices: readonly { value: string; text: string }[],
-    options: { safe: string; deadlineMs?: number; signal: AbortSignal },
+    options: { safe: string; leftMs?: number; typed?: boolean; signal: AbortSignal },
 ): Promise<string | undefined> {
     const { createInterface } = await import('node:readline')
-    const { safe, deadlineMs, signal } = options
+    const { safe, leftMs, typed = false, signal } = options
+    // Not the time of day, which may be set meanwhile.
+    const deadline = leftMs === undefined ? undefined : performance.now() + leftMs
     const out = process.stderr
     const lines = choices.map(
-        ({ value, text }, at) => `    ${at + 1}) ${value === text ? value : `${value}: ${text}`}`,
+        ({ value, text }, at) =>
+            `    ${typed ? '' : `${at + 1}) `}${value === text ? value : `${value}: ${text}`}`,
     )
     // First the terminal's keys, then the question: whoever is quick must not end the program.
     const reader = createInterface({ input: process.stdin, output: out, terminal: true })
     out.write(`\n${message}\n${lines.join('\n')}${lines.length > 0 ? '\n' : ''}`)
     const label = () => {
         const left =
-            deadlineMs === undefined
+            deadline === undefined
                 ? ''
-                : `${Math.max(0, Math.ceil((deadlineMs - Date.now()) / 1000))} s left, `
-        return safe === '' ? '> ' : `[${left}default ${safe}] > `
+                : `${Math.max(0, Math.ceil((deadline - performance.now()) / 1000))} s left, `
+        return safe === '' ? '> ' : `[${left}${typed ? 'then' : 'default'} ${safe}] > `
     }
     return new Promise<string | undefined>((resolve, reject) => {
         const show = () => {
             reader.setPrompt(label())
             reader.prompt(true)
         }
-        const timer = deadlineMs === undefined ? undefined : setInterval(tick, 1_000)
+        const timer = deadline === undefined ? undefined : setInterval(tick, 1_000)
         const close = () => {
             clearInterval(timer)
             signal.removeEventListener('abort', gone)
             reader.close()
         }
         function tick() {
-            if (deadlineMs !== undefined && Date.now() >= deadlineMs) gone()
+            if (deadline !== undefined && performance.now() >= deadline) gone()
             else show()
         }
         function gone() {
@@ -143,7 +147,8 @@ export async function askInTime(
         })
         reader.on('line', line => {
             const text = line.trim()
-            const chosen = text === '' && safe !== '' ? safe : (choices[Number(text) - 1]?.value ?? text)
+            const byDefault = text === '' && safe !== '' ? safe : choices[Number(text) - 1]?.value
+            const chosen = (typed ? undefined : byDefault) ?? text
             if (choices.length > 0 && !choices.some(({ value }) => value === chosen)) {
                 out.write(`Please type one of ${choices.map(({ value }) => value).join(', ')}\n`)
                 show()

@@ -3,22 +3,29 @@ import { count } from '../core/units.ts'
 import type { Cli } from './command.ts'
 import { safe } from './output.ts'
 
-export function summariseRestore(
-    cli: Cli,
-    end: { result: string; change: string; [fact: string]: unknown },
-): void {
-    const { line, colour } = cli.output
+interface RestoreEnd {
+    result: string
+    change: string
+    [fact: string]: unknown
+}
+
+/** `3 created, 1 replaced, 20 entries unchanged`. */
+export function didInRestore(end: RestoreEnd): string {
     const number = (name: string) => (typeof end[name] === 'number' ? (end[name] as number) : 0)
-    const did = [
+    return [
         `${number('created')} created`,
         `${number('replaced')} replaced`,
         ...(number('merged') > 0 ? [`${number('merged')} merged`] : []),
         ...(number('dressed') > 0 ? [`${number('dressed')} with owner or mode set`] : []),
         ...(number('deleted') > 0 ? [`${number('deleted')} removed`] : []),
         `${count(number('unchanged'), 'entry', 'entries')} unchanged`,
-    ]
+    ].join(', ')
+}
+
+export function summariseRestore(cli: Cli, end: RestoreEnd): void {
+    const { line, colour } = cli.output
     line(
-        `${end.result === 'ok' ? colour('green', 'done') : colour('yellow', 'done, with warnings')}: ${did.join(', ')}`,
+        `${end.result === 'ok' ? colour('green', 'done') : colour('yellow', 'done, with warnings')}: ${didInRestore(end)}`,
     )
     if (typeof end.exports === 'string') line(`exported to ${safe(end.exports)}`)
     if (Array.isArray(end.next) && end.next.length > 0) {

@@ -129,7 +129,8 @@ describe('a daemon that goes away', () => {
         const task = { seq: 2, time, event: 'task', task: 'write', state: 'doing' }
         const ran = await play([[begin, task, lost], [end('ok')]])('attach', 'c1')
         expect(ran.status).toBe(0)
-        expect(ran.calls.map(call => call.after)).toEqual([0, 2])
+        const followed = ran.calls.filter(call => call.path.endsWith('/events'))
+        expect(followed.map(call => call.after)).toEqual([0, 2])
         expect(ran.err).toContain('waiting for it')
     })
 })
@@ -177,7 +178,7 @@ describe('a question', () => {
 
     test('that nobody answers is left to its safe default', async () => {
         const ran = await play([[begin, question, end('ok')]])('attach', 'c1')
-        expect([ran.status, ran.calls.length]).toEqual([0, 1])
+        expect([ran.status, ran.calls.filter(call => call.method === 'POST')]).toEqual([0, []])
     })
 })
 

@@ -2,7 +2,7 @@
 import type { ChangeList } from '../../client/types.ts'
 import { Fault } from '../../core/errors.ts'
 import type { Cli, Command } from '../command.ts'
-import { changeOptions, followChange, readAnswers } from '../follow.ts'
+import { changeOptions, followChange, readAnswers, tellArmed } from '../follow.ts'
 
 export const command: Command = {
     summary: 'follow a running change and answer its questions',
@@ -12,7 +12,9 @@ export const command: Command = {
     example: 'proxsavectl attach',
     async run(cli, [change], options) {
         const answers = readAnswers(cli, options)
-        return followChange(cli, change === undefined ? await runningChange(cli) : String(change), answers)
+        const id = change === undefined ? await runningChange(cli) : String(change)
+        await tellArmed(cli)
+        return followChange(cli, id, answers)
     },
 }
 
