@@ -28,6 +28,19 @@ function ownCommand(): [string, ...string[]] {
     return Bun.main.startsWith('/$bunfs/') ? ['/proc/self/exe'] : ['/proc/self/exe', Bun.main]
 }
 
+/** Guards of this host, for when no daemon answers. */
+async function guardsHere() {
+    const { localGuards } = await import('./guard/local.ts')
+    const { defaultState } = await import('./guard/decide.ts')
+    const { realDisk } = await import('./host/disk.ts')
+    const { systemClock } = await import('./host/clock.ts')
+    const { exec } = await import('./host/exec.ts')
+    const { launch } = await import('./host/launch.ts')
+    const { originOf } = await import('./host/origin.ts')
+    const origin = () => originOf(process.pid)
+    return localGuards({ disk: realDisk(), state: defaultState, clock: systemClock, exec, launch, origin })
+}
+
 async function run(): Promise<number> {
     const name = process.argv0.slice(process.argv0.lastIndexOf('/') + 1)
     const { role, args } = chooseRole(name, process.argv.slice(2))
@@ -42,7 +55,13 @@ async function run(): Promise<number> {
             const { systemTerminal } = await import('./client/terminal.ts')
             const { connect } = await import('./client/client.ts')
             const { localFiles } = await import('./client/files.ts')
-            return runCli(args, { terminal: systemTerminal(), connect, files: localFiles(), version })
+            return runCli(args, {
+                terminal: systemTerminal(),
+                connect,
+                files: localFiles(),
+                guards: guardsHere,
+                version,
+            })
         }
         case 'proxsaved': {
             const { runDaemon } = await import('./daemon/start.ts')
