@@ -12,7 +12,7 @@ import type { PathAction } from '../host/put-in-place.ts'
 import { saveBefore } from '../host/snapshot.ts'
 import { toByteString } from '../host/tree.ts'
 import { guardPath } from './forbidden.ts'
-import { areaHostOf, rollbackUnit, timerUnit, withGuardTrees } from './host.ts'
+import { areaHostOf, rollbackUnit, withGuardTrees } from './host.ts'
 import { observe } from './observe.ts'
 import type { Addresses, GuardDirectory, GuardRecord, Way } from './record.ts'
 import { rollBackNow } from './fire.ts'
@@ -95,7 +95,6 @@ export async function arm(
     guard.write('armed', { boot: clock.bootId(), deadlineMs: clock.bootMs() + wish.timeoutMs })
     try {
         await systemd.startTransientTimer({
-            timer: timerUnit(guard.id),
             unit: rollbackUnit(guard.id),
             description: `proxsave: roll back the ${area.title.toLowerCase()} unless it is confirmed`,
             afterMs: wish.timeoutMs,

@@ -6,6 +6,7 @@ import { readSmallFile } from '../host/atomic.ts'
 import type { Clock } from '../host/clock.ts'
 import type { Disk } from '../host/disk.ts'
 import { type Exec, findProgram } from '../host/exec.ts'
+import { timerOf } from '../host/systemd.ts'
 import { type PlaceCalls, PlaceTree, placeCalls } from '../host/place.ts'
 import type { AreaHost, GuardArea } from './area.ts'
 import { GuardDirectory, guardId } from './record.ts'
@@ -76,6 +77,6 @@ export async function withGuardTrees<T>(
 }
 
 export const rollbackUnit = (id: string): string => `proxsave-rollback@${id}.service`
-export const timerUnit = (id: string): string => `proxsave-guard-${id}.timer`
+export const timerUnit = (id: string): string => timerOf(rollbackUnit(id))
 /** Runs the commands that load the new state. */
 export const applyUnit = (id: string): string => `proxsave-apply-${id}.service`

@@ -30,9 +30,7 @@ export interface UnitState {
 }
 
 export interface TransientTimer {
-    /** `NAME.timer`; must not exist yet. */
-    timer: string
-    /** The unit that it starts, installed before. */
+    /** The service that it starts, installed before; the timer has its name, because systemd takes no other here. */
     unit: string
     description: string
     /** Milliseconds from now, on the monotonic clock. */
@@ -59,6 +57,9 @@ export interface TransientRun {
 export type TransientResult =
     | { result: 'done' }
     | { result: 'failed' /** None when a signal ended it. */; status?: number; timedOut: boolean }
+
+/** The timer that systemd lets start a service when both are made apart: that of the same name. */
+export const timerOf = (service: string): string => service.replace(/\.service$/, '.timer')
 
 /** What the rest of proxsave asks of the service manager. Failures to reach it are faults. */
 export interface Systemd {
@@ -197,11 +198,11 @@ export class DbusSystemd implements Systemd {
         return { ...(nextMs === undefined ? {} : { nextMs }), ...(lastMs === undefined ? {} : { lastMs }) }
     }
 
-    async startTransientTimer({ timer, unit, description, afterMs }: TransientTimer): Promise<void> {
+    async startTransientTimer({ unit, description, afterMs }: TransientTimer): Promise<void> {
         const { Variant } = await import('dbus-next')
+        const timer = timerOf(unit)
         const properties = [
             ['Description', new Variant('s', description)],
-            ['Unit', new Variant('s', unit)],
             [
                 'TimersMonotonic',
                 new Variant('a(st)', [['OnActiveSec', BigInt(Math.max(0, Math.round(afterMs * 1000)))]]),

@@ -240,7 +240,7 @@ test('the timer of a confirmed guard is stopped by its name', async () => {
         ran.push([...argv])
         return { found: false }
     }, `${change}-network`)
-    expect(ran).toEqual([['systemctl', 'stop', '--no-block', `proxsave-guard-${change}-network.timer`]])
+    expect(ran).toEqual([['systemctl', 'stop', '--no-block', `proxsave-rollback@${change}-network.timer`]])
 })
 
 /** Real calls that tell what they do; of each path only the last name. */
