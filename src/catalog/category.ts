@@ -1,4 +1,5 @@
 /** The shape of one category: what belongs together on a host, how it is saved and how it comes back. */
+import type { AreaId } from './areas.ts'
 
 export type Product = 'pve' | 'pbs' | 'common'
 
@@ -62,6 +63,8 @@ export interface Category {
     /** The order of starting, where it is not the reverse of `services`. */
     startOrder?: readonly string[]
     strategy: Strategy
+    /** With `guarded`: what a wrong restore of it would take away. Without it the strategy is not applied yet. */
+    area?: AreaId
     /** Paths of this category that come back another way; the most specific one counts. */
     except?: readonly { path: string; strategy: Strategy }[]
     /** When the category is only exported although its strategy says otherwise, and why. */

@@ -11,6 +11,8 @@ export interface Circumstances {
     /** Strategies that this version has. */
     available: readonly Strategy[]
     cluster: ClusterMode | undefined
+    /** Why nothing can be guarded here; undefined when it can. */
+    noGuard?: string
     /** The cluster database is among what is chosen. */
     database: boolean
 }
@@ -55,6 +57,10 @@ export function decider(id: string, circumstances: Circumstances): (entry: Saved
                 action: 'export',
                 why: `this version cannot apply ${laterNames[strategy]} yet`,
             }
+        if (strategy === 'guarded' && circumstances.noGuard !== undefined)
+            return { strategy, action: 'export', why: circumstances.noGuard }
+        if (strategy === 'guarded' && (category.area === undefined || isPmxcfs(path)))
+            return { strategy, action: 'export', why: `this version cannot apply ${laterNames.objects} yet` }
         // The hard rule: without the file system of the cluster these would be files in the way of its mount point.
         if (isPmxcfs(path) && (strategy === 'replace' || strategy === 'merge'))
             return { strategy, action: 'export', why: 'nothing is written below /etc/pve as a file' }

@@ -95,7 +95,7 @@ export function makePlan(parts: PlanParts): BarePlan {
             ? {}
             : {
                   exports: {
-                      directory: `${parts.exportsDirectory}/${fileName(summary.host.name)}-${compactStamp(parts.nowMs)}`,
+                      directory: exportsPlace(parts.exportsDirectory, summary.host.name, parts.nowMs),
                       categories: [...new Set(exported.map(({ id }) => id))],
                   },
               }),
@@ -107,6 +107,10 @@ export function makePlan(parts: PlanParts): BarePlan {
     }
     return plan
 }
+
+/** The directory of the exports of one restore. */
+export const exportsPlace = (directory: string, host: string, nowMs: number): string =>
+    `${directory}/${fileName(host)}-${compactStamp(nowMs)}`
 
 /** Throws before anything is touched when the state directory has no room. */
 export function checkRoom(plan: BarePlan, freeBytes: number | undefined, state: string): void {

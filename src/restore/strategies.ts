@@ -1,5 +1,7 @@
 /** Which tasks bring a category back, by strategy, and the order in which the tasks of a restore stand. */
+import { type AreaId, areas } from '../catalog/areas.ts'
 import type { Strategy } from '../catalog/category.ts'
+import { categoryById } from '../catalog/index.ts'
 import type { Json, PlannedTask } from '../engine/change.ts'
 import { databaseExportTask, databasePath, databaseTasks, type DatabaseWish } from './cluster.ts'
 import type { Needs } from './space.ts'
@@ -18,6 +20,8 @@ export interface StrategyTasks {
     staged: string[]
     /** Paths that these tasks change: the snapshot holds them. */
     changes: FileAction[]
+    /** What becomes part of a guarded area instead: its own tasks stand behind everything else. */
+    guarded?: AreaId
 }
 
 /** What a strategy knows of the restore besides its row; `backup` is what people call it. */
@@ -93,17 +97,38 @@ const database: PlanStrategy = (_row, facts) => {
     return { before: [check], tasks: [swap], after: [compare], staged, changes: [] }
 }
 
+/** What could lock somebody out: the guard has a snapshot of its own, and applies all of an area at once. */
+const guarded: PlanStrategy = row => {
+    const area = categoryById(row.id)?.area
+    if (area === undefined) throw new Error(`the category ${row.id} is in no area`)
+    return { tasks: [], staged: stagedBy(row.actions), changes: [], guarded: area }
+}
+
 /** One line a strategy. `export` is none of them: all exports of a restore are one task. */
 export const strategies = new Strategies()
     .register('replace', replace)
     .register('merge', merge)
     .register('database', database)
+    .register('guarded', guarded)
 
 export const availableStrategies: readonly Strategy[] = strategies.available
 
 /** What these actions take from the archive. */
 export function stagedBy(actions: readonly FileAction[]): string[] {
     return actions.filter(({ action }) => action !== 'remove').map(({ bytes }) => bytes.replace(/^\/+/, ''))
+}
+
+/** What the guard needs to know besides its files. */
+export interface GuardWish {
+    /** How long (ms) a person has to confirm. */
+    timeoutMs: number
+    /** Directory of exports that a copy goes to when it is not applied. */
+    exports: string
+    /** Archive path of the inventory of network cards. */
+    inventory?: string
+    /** The ends of the SSH connection that the one who asks came in by. */
+    client?: string
+    server?: string
 }
 
 export interface RestoreTasks {
@@ -126,6 +151,7 @@ export interface RestoreTasks {
     directories?: readonly string[]
     /** What `restore.check` looks at when all is done. */
     check?: { [key: string]: Json }
+    guard?: GuardWish
 }
 
 /** All tasks of a restore in their order: `docs/design.md` section 5. */
@@ -135,7 +161,15 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
     const { backup = archive, directories = [], check } = restore
     const facts: StrategyFacts = { backup, database: restore.database }
     const applied = rows.filter(({ actions }) => actions.length > 0).map(row => registry.tasksOf(row, facts))
-    const staged = [...new Set([...applied.flatMap(one => one.staged), ...directories])]
+    const guards = guardedAreas(rows, registry, facts)
+    const inventory = guards.some(({ area }) => area === 'network') ? restore.guard?.inventory : undefined
+    const staged = [
+        ...new Set([
+            ...applied.flatMap(one => one.staged),
+            ...directories,
+            ...(inventory === undefined ? [] : [inventory]),
+        ]),
+    ]
     const changes = applied.flatMap(one => one.changes)
     const tasks: PlannedTask[] = []
     const add = (id: string, kind: string, title: string, params: unknown, more: Partial<PlannedTask> = {}) =>
@@ -187,6 +221,52 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
             ...check,
             ...(stops ? { start: 'start' } : {}),
         })
+    if (restore.guard !== undefined)
+        for (const { area, actions } of guards) tasks.push(...guardTasks(area, actions, restore.guard))
     if (staged.length > 0) add('unstage', 'restore.unstage', 'remove what was unpacked', {})
     return tasks
+}
+
+/** Areas of which something changes, in their order, with all that changes in them. */
+export function guardedAreas(
+    rows: readonly SurveyRow[],
+    registry: Strategies = strategies,
+    facts: StrategyFacts = { backup: '' },
+): { area: AreaId; actions: FileAction[] }[] {
+    return areas.flatMap(({ id: area }) => {
+        const actions = rows
+            .filter(row => row.actions.length > 0 && row.action === 'guarded')
+            .filter(row => registry.tasksOf(row, facts).guarded === area)
+            .flatMap(row => row.actions)
+        return actions.length === 0 ? [] : [{ area, actions }]
+    })
+}
+
+/** The four tasks of an area stand or fall together, and take nothing else with them. */
+function guardTasks(area: AreaId, actions: readonly FileAction[], wish: GuardWish): PlannedTask[] {
+    const { inventory: _, ...rest } = wish
+    const params = {
+        area,
+        actions: actions.map(({ bytes, action, type }) => ({
+            path: bytes.replace(/^\/+/, ''),
+            action,
+            type,
+        })),
+        ...rest,
+    } as unknown as Json
+    const title = areas.find(one => one.id === area)!.title.toLowerCase()
+    const steps = [
+        ['prepare', `check the ${title}`],
+        ['arm', `arm the guard of the ${title}`],
+        ['apply', `apply the ${title}`],
+        ['confirm', `wait until the ${title} is confirmed`],
+    ] as const
+    return steps.map(([verb, text]) => ({
+        id: `${area}-${verb}`,
+        kind: `guard.${verb}`,
+        title: text,
+        params,
+        optional: true,
+        group: `guard-${area}`,
+    }))
 }

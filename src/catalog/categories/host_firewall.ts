@@ -30,6 +30,7 @@ export const hostFirewall: Category = {
         { file: 'ufw.txt', argv: ['ufw', 'status', 'verbose'] },
     ],
     strategy: 'guarded',
+    area: 'firewall',
     risk: 'lock-out',
     modes: ['full'],
     about: 'Packet filters outside PVE, TCP wrappers and fail2ban.',

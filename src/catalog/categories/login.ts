@@ -24,6 +24,7 @@ export const login: Category = {
         '/etc/polkit-1/',
     ],
     strategy: 'guarded',
+    area: 'access',
     risk: 'lock-out',
     modes: ['full'],
     about: 'PAM, limits, name service switch and directory logins.',

@@ -47,6 +47,7 @@ export const network: Category = {
         { file: 'resolver.txt', argv: ['resolvectl', '--no-pager', 'status'], okStatuses: [0, 1] },
     ],
     strategy: 'guarded',
+    area: 'network',
     except: [{ path: '/etc/resolv.conf', strategy: 'merge' }],
     risk: 'lock-out',
     modes: ['full', 'base'],

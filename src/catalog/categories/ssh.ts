@@ -10,6 +10,7 @@ export const ssh: Category = {
     services: ['ssh.service'],
     residual: true,
     strategy: 'guarded',
+    area: 'ssh',
     risk: 'lock-out',
     modes: ['full', 'base'],
     validator: [

@@ -7,6 +7,7 @@ export const sudo: Category = {
     product: 'common',
     paths: ['/etc/sudoers', '/etc/sudoers.d/', '/etc/sudo.conf', '/etc/doas.conf'],
     strategy: 'guarded',
+    area: 'access',
     risk: 'lock-out',
     modes: ['full'],
     validator: [
