@@ -1,7 +1,7 @@
 /** The one binary: the name it is called by, or its first argument, decides which of its programs it is. */
 import { version } from '../package.json'
 
-const roles = ['proxsavectl', 'proxsaved', 'worker', 'generator'] as const
+const roles = ['proxsavectl', 'proxsaved', 'worker', 'generator', 'rollback'] as const
 type Role = (typeof roles)[number]
 
 const help = `Usage: proxsave ROLE [arguments]
@@ -10,6 +10,7 @@ const help = `Usage: proxsave ROLE [arguments]
   proxsaved     the daemon
   worker        reads or writes one archive for the daemon
   generator     turns the jobs of the configuration into systemd timers
+  rollback      returns to the state before a guarded change; needs no daemon
 
 Called by one of these names, it plays that role. See proxsavectl --help.
 `
@@ -85,6 +86,11 @@ async function run(): Promise<number> {
         case 'generator': {
             const { runGenerator } = await import('./schedule/generator.ts')
             return runGenerator(args)
+        }
+        case 'rollback': {
+            const { runRollback } = await import('./guard/rollback.ts')
+            const { rollbackHost } = await import('./guard/standalone.ts')
+            return runRollback(args, rollbackHost)
         }
         default: {
             const asked = process.argv.slice(2)

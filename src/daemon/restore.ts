@@ -6,6 +6,7 @@ import { limits } from '../core/limits.ts'
 import type { Json, Plan } from '../engine/change.ts'
 import { freeBytes } from '../host/archive-directory.ts'
 import { readSmallFile } from '../host/atomic.ts'
+import type { SshEnds } from '../host/origin.ts'
 import { loadIdentity, loadProtectedIdentity } from '../keys/identity.ts'
 import { readSigningKey } from '../keys/signing-key.ts'
 import { compare, type HostFacts } from '../restore/compatibility.ts'
@@ -19,6 +20,7 @@ import {
     type BarePlan,
     checkRoom,
     describePlan,
+    exportsPlace,
     digestOf,
     isEmpty,
     makePlan,
@@ -52,6 +54,7 @@ type Round =
           examined: Examined
           host: HostFacts
           identity?: Identity
+          session?: SshEnds
           /** A person says that no other member of the cluster runs. */
           isolated: boolean
       }
@@ -65,10 +68,11 @@ export async function planRestore(
     daemon: Daemon,
     request: RestoreRequest,
     signal: AbortSignal,
+    session?: SshEnds,
 ): Promise<PlanAnswer> {
-    const round = await converse(daemon, request, signal)
+    const round = await converse(daemon, request, signal, session)
     if ('question' in round || 'fetch' in round) return round
-    const plan = { ...round.plan, tasks: tasksFor(round, '(given at the start)') }
+    const plan = { ...round.plan, tasks: tasksFor(daemon, round, '(given at the start)') }
     return { plan, digest: digestOf(plan) }
 }
 
@@ -79,13 +83,14 @@ export async function startRestore(
     shown: string,
     by: string,
     signal: AbortSignal,
+    session?: SshEnds,
 ): Promise<string> {
     if (request.answers.confirm !== 'RESTORE')
         throw new Fault('refused', 'cannot restore: it was not confirmed; nothing was changed', {
             hint: 'type RESTORE when asked, or give --answer confirm=RESTORE',
         })
     await untilIdle(daemon, false, signal)
-    const round = await converse(daemon, request, signal)
+    const round = await converse(daemon, request, signal, session)
     if ('fetch' in round)
         throw new Fault(
             'failed',
@@ -113,7 +118,7 @@ export async function startRestore(
         letGo()
     }
     try {
-        const change = runner.start(changeOf(round, reference, by, daemon.parts.root === '/'), {
+        const change = runner.start(changeOf(daemon, round, reference, by), {
             answers: later(request.answers),
             interactive: request.interactive,
         })
@@ -125,8 +130,9 @@ export async function startRestore(
     }
 }
 
-function changeOf(round: Planned, reference: string | undefined, by: string, live: boolean): Plan {
+function changeOf(daemon: Daemon, round: Planned, reference: string | undefined, by: string): Plan {
     const { plan } = round
+    const live = daemon.parts.root === '/'
     const facts: Record<string, Json> = {
         backup: plan.backup.id,
         from: plan.backup.path,
@@ -149,16 +155,18 @@ function changeOf(round: Planned, reference: string | undefined, by: string, liv
         kind: 'restore',
         summary: describePlan(plan),
         by,
-        tasks: tasksFor(round, reference),
+        tasks: tasksFor(daemon, round, reference),
         recovery: 'undo',
         facts,
     }
 }
 
 function tasksFor(
-    { plan, survey, examined, host, identity, isolated }: Planned,
+    daemon: Daemon,
+    { plan, survey, examined, host, identity, isolated, session }: Planned,
     reference: string | undefined,
 ) {
+    const { state, clock } = daemon.parts
     return tasksOf({
         archive: plan.backup.path,
         identity: identity === undefined ? undefined : reference,
@@ -180,6 +188,14 @@ function tasksFor(
             backupHostname: examined.summary.host.name,
             pools: survey.pools,
         },
+        guard: {
+            timeoutMs: daemon.config.config.guard.timeoutMs,
+            exports:
+                plan.exports?.directory ??
+                exportsPlace(exportsDirectory(state), examined.summary.host.name, clock.nowMs()),
+            ...(survey.inventory === undefined ? {} : { inventory: survey.inventory }),
+            ...session,
+        },
     })
 }
 
@@ -190,7 +206,12 @@ function later(answers: Record<string, string>): Record<string, string> {
     return Object.fromEntries(Object.entries(answers).filter(([id]) => !planning.test(id)))
 }
 
-async function converse(daemon: Daemon, request: RestoreRequest, signal: AbortSignal): Promise<Round> {
+async function converse(
+    daemon: Daemon,
+    request: RestoreRequest,
+    signal: AbortSignal,
+    session: SshEnds | undefined,
+): Promise<Round> {
     const located = await findArchive(daemon, request)
     if ('question' in located) return located
     const { remote, backup } = located
@@ -199,7 +220,7 @@ async function converse(daemon: Daemon, request: RestoreRequest, signal: AbortSi
         return { fetch: { backup: backup.id, from: remote.source.place, size: remote.archive.size } }
     const here = await bringHere(daemon, located, { signal })
     try {
-        return await converseAbout(daemon, here, request, signal)
+        return await converseAbout(daemon, here, request, signal, session)
     } finally {
         here.release(limits.downloadKeptMs)
     }
@@ -210,6 +231,7 @@ async function converseAbout(
     found: Here,
     request: RestoreRequest,
     signal: AbortSignal,
+    session: SshEnds | undefined,
 ): Promise<Round> {
     const opened = await open(daemon, found, request, signal)
     if ('question' in opened) return opened
@@ -229,6 +251,7 @@ async function converseAbout(
         host,
         available: availableStrategies,
         cluster: cluster.mode,
+        noGuard: noGuardHere(daemon),
         database: chosen.ids.includes('pve_cluster'),
     }
     const survey = await surveyOf(daemon, found, identity, chosen.ids, circumstances, request, signal)
@@ -267,7 +290,8 @@ async function converseAbout(
         freeBytes: free,
     })
     checkRoom(plan, free, state)
-    return { plan, survey, examined, host, identity, isolated: request.answers['cluster.isolated'] === 'yes' }
+    const isolated = request.answers['cluster.isolated'] === 'yes'
+    return { plan, survey, examined, host, identity, isolated, session }
 }
 
 // --- where it is ---------------------------------------------------------------------------------------------------
@@ -626,6 +650,14 @@ async function examineDatabase(
     )
     refuseNeighbours(neighbours)
     return { ...facts, warnings: [...facts.warnings, ...explainDoubts(neighbours)] }
+}
+
+/** Where nobody could confirm anything nothing is guarded, and what is not guarded could lock somebody out. */
+function noGuardHere({ parts: { root, systemd } }: Daemon): string | undefined {
+    if (root !== '/') return `nobody could confirm it while ${root} is served instead of /`
+    return systemd === undefined
+        ? 'systemd does not run here, and nothing else could take it back'
+        : undefined
 }
 
 function rootWarnings({ parts: { root } }: Daemon): string[] {

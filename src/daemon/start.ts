@@ -10,10 +10,15 @@ import { TaskKinds } from '../engine/kinds.ts'
 import { lockState } from '../engine/lock.ts'
 import { Runner } from '../engine/runner.ts'
 import { Store } from '../engine/store.ts'
+import { guardAreas } from '../guard/areas/index.ts'
+import { registerGuardTasks } from '../guard/index.ts'
+import { listGuards } from '../guard/record.ts'
 import { systemClock } from '../host/clock.ts'
 import { realDisk } from '../host/disk.ts'
 import { exec } from '../host/exec.ts'
+import { launch } from '../host/launch.ts'
 import { type Notifier, notifierOf } from '../host/notify.ts'
+import { keepProgram } from '../host/program.ts'
 import { DbusSystemd } from '../host/systemd.ts'
 import { withTimers } from '../host/timer.ts'
 import { watchDirectory } from '../host/watch.ts'
@@ -188,7 +193,10 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
     const random = (bytes: number) => new Uint8Array(randomBytes(bytes))
     const clock = systemClock
     const kinds = new TaskKinds()
-    const store = new Store(disk, state)
+    // What an armed guard belongs to is kept whatever its age.
+    const held = (change: string) =>
+        listGuards(disk, state).some(guard => guard.id.startsWith(change) && guard.state() === 'ARMED')
+    const store = new Store(disk, state, held)
     const runner = new Runner({
         store,
         kinds,
@@ -253,6 +261,29 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         finished: change => store.summary(change).state === 'done',
     })
     registerHostTasks(kinds, { root, exec, systemd: daemon.parts.systemd, clock: withTimers(clock) })
+    const { systemd } = daemon.parts
+    if (systemd !== undefined)
+        registerGuardTasks(kinds, {
+            root,
+            state,
+            disk,
+            clock: { ...clock, ...withTimers(clock) },
+            exec,
+            areas: guardAreas,
+            systemd,
+            keepProgram,
+            answer: (change, question, value, by) =>
+                runner.answer(runningOf(runner, change), question, value, by),
+            watch: (directory, onChange) =>
+                watchDirectory(directory, 0, onChange, error =>
+                    log.warning(`cannot watch ${directory}: ${asFault(error).message}`),
+                ),
+            spawnRollback: guard => {
+                launch([guard.file('proxsave'), 'rollback', guard.id, '--asked', '--state', state]).catch(
+                    error => log.error(`cannot start ${guard.file('proxsave')}: ${asFault(error).message}`),
+                )
+            },
+        })
     registerSetupTasks(kinds, {
         root,
         ids: {
@@ -262,6 +293,12 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         follow: async () => (await daemon.reload()).problems,
     })
     return daemon
+}
+
+/** An undo works in the name of the change that it undoes; the question is its own. */
+function runningOf(runner: Runner, change: string): string {
+    const running = runner.running()?.summary
+    return running !== undefined && running.facts.undoes === change ? running.id : change
 }
 
 /** First of all: what a crash interrupted is finished, and what it left in the spools is swept. */
@@ -274,6 +311,7 @@ async function recover(daemon: Daemon): Promise<void> {
             if (end.left?.length) log.error(`${text}; left: ${end.left.join('; ')}`)
             else log.warning(text)
         }
+        sweepGuards(daemon)
         // An unfinished restore may still be reading one.
         if (runner.unfinished().length === 0) daemon.downloads.sweep()
         for (const target of daemon.targets().values())
@@ -281,6 +319,16 @@ async function recover(daemon: Daemon): Promise<void> {
                 log.warning(`removed the unfinished ${name} from ${target.place}`)
     } catch (error) {
         log.error(asFault(error).message)
+    }
+}
+
+/** The snapshot of a guard lives as long as the undo material of its change. */
+function sweepGuards({ parts: { disk, state, store } }: Daemon): void {
+    for (const guard of listGuards(disk, state)) {
+        if (guard.state() === 'ARMED') continue
+        const { change } = guard.record()
+        if (!store.exists(change) || (store.summary(change).state === 'done' && !store.hasMaterial(change)))
+            guard.removeAll()
     }
 }
 

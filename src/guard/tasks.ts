@@ -17,8 +17,6 @@ export interface GuardHost extends GuardPlaces {
     keepProgram(to: string): void
     /** Answers an open question of a running change; throws when it is not open. */
     answer(change: string, question: string, value: string, by: string): void
-    /** Whether a change has ended: then what its guard had confirmed is taken back under a guard of its own. */
-    finished(change: string): boolean
     /** Calls back when something in the directory changes. */
     watch(directory: string, onChange: () => void): { close(): Promise<void> | void }
     /** Runs the kept program in a session of its own, for when systemd cannot be asked. */

@@ -2,6 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import { StartedChange } from '../../core/answers.ts'
 import { Fault } from '../../core/errors.ts'
+import { sshEndsOf } from '../../host/origin.ts'
 import { startChange, untilIdle } from '../backups.ts'
 import { keepLog } from '../change-log.ts'
 import { planRestore, startRestore } from '../restore.ts'
@@ -77,7 +78,7 @@ export const restoreRoutes = [
         access: 'root',
         body: Request,
         answer: Planned,
-        handle: ({ body, signal }, daemon) => planRestore(daemon, body, signal),
+        handle: ({ body, signal, peer }, daemon) => planRestore(daemon, body, signal, sshEndsOf(peer.pid)),
     }),
     route({
         method: 'POST',
@@ -86,8 +87,9 @@ export const restoreRoutes = [
         access: 'root',
         body: Start,
         answer: StartedChange,
-        async handle({ body: { digest, ...request }, by, signal }, daemon) {
-            return { change: await startRestore(daemon, request, digest, by, signal) }
+        async handle({ body: { digest, ...request }, by, peer, signal }, daemon) {
+            const session = sshEndsOf(peer.pid)
+            return { change: await startRestore(daemon, request, digest, by, signal, session) }
         },
     }),
     route({

@@ -1,0 +1,30 @@
+/** What `proxsave rollback` works with when it runs alone: the real host, and nothing that could be away. */
+import { systemClock } from '../host/clock.ts'
+import { realDisk } from '../host/disk.ts'
+import { exec } from '../host/exec.ts'
+import { guardAreas } from './areas/index.ts'
+import type { RollbackHost } from './rollback.ts'
+
+export function rollbackHost(state: string): RollbackHost {
+    // Whoever started it over a network may lose it now, and this must go on.
+    for (const signal of ['SIGHUP', 'SIGINT', 'SIGPIPE'] as const) process.on(signal, () => undefined)
+    process.stderr.on('error', () => undefined)
+    process.umask(0o077)
+    return {
+        root: '/',
+        state,
+        disk: realDisk(),
+        clock: systemClock,
+        exec,
+        areas: guardAreas,
+        kill(pid) {
+            try {
+                process.kill(pid, 'SIGKILL')
+            } catch {
+                // It has let go meanwhile.
+            }
+        },
+        sleep: ms => new Promise(resolve => setTimeout(resolve, ms)),
+        say: text => void process.stderr.write(`${text}\n`),
+    }
+}
