@@ -3,12 +3,11 @@ import { areaById } from '../catalog/areas.ts'
 import { Fault } from '../core/errors.ts'
 import type { Json } from '../engine/change.ts'
 import type { TaskContext, TaskKind } from '../engine/kinds.ts'
-import { commitGuardNow } from './decide.ts'
+import { disarm } from './decide.ts'
 import { rollBackNow } from './fire.ts'
 import { timerUnit } from './host.ts'
 import { worthTelling } from './observe.ts'
-import { addressLine } from './prepare.ts'
-import type { GuardDirectory } from './record.ts'
+import type { Addresses, GuardDirectory } from './record.ts'
 import {
     type AppliedResult,
     guardFor,
@@ -68,9 +67,7 @@ export async function awaitDecision(
                 safe: 'ROLLBACK',
             },
             (answer, by) => {
-                // Disarmed by hand it is confirmed already; the answer only closes the question.
-                if (answer === 'COMMIT' && guard.state() !== 'DISARMED')
-                    commitGuardNow(host.disk, host.state, guard.id, by, host.clock)
+                if (answer === 'COMMIT') disarm(guard, by, host.clock)
             },
         )
     } finally {
@@ -106,11 +103,17 @@ function questionText(title: string, guard: GuardDirectory, applied: AppliedResu
         applied === undefined ? [] : told.length === 0 ? ['All checks of the host are well.'] : told
     const problem = applied?.problem === undefined ? [] : [applied.problem]
     return [
-        `The new ${title.toLowerCase()} is in place; ${addressLine(addresses)}`,
+        `The new ${title.toLowerCase()} is in place.${movedLine(addresses)}`,
         ...problem,
         ...health,
         'Can you still reach this host? Over a new connection: proxsavectl commit keeps it, proxsavectl rollback returns now; without either the old state returns by itself.',
     ].join('\n')
+}
+
+function movedLine({ before, after }: Addresses): string {
+    if (after === undefined) return ' Its new address is not known: the new files leave that to others.'
+    if (after.length === before.length && after.every(one => before.includes(one))) return ''
+    return ` The address was ${before.join(', ') || 'none'} and is ${after.join(', ') || 'none'} now.`
 }
 
 /** How often (ms) to look besides: neither chokidar nor inotify sees everything. */

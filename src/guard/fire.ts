@@ -20,8 +20,10 @@ export async function rollBackNow(
 ): Promise<void> {
     if (guard.armed() === undefined) return
     const { clock, disk } = host
+    const deadline = guard.armed()
+    const early = deadline !== undefined && clock.bootMs() < deadline.deadlineMs
     // What a timer that fires meanwhile shall know too.
-    disk.replace(guard.file('rollback'), new Uint8Array(), 0o600)
+    if (early) disk.replace(guard.file('rollback'), new Uint8Array(), 0o600)
     let started = false
     try {
         const result = await host.systemd.start(rollbackUnit(guard.id), unitMs)

@@ -32,15 +32,13 @@ export async function observe(
         const said = result.found ? Buffer.from(result.stdout).toString() : ''
         write(file, answer.ok ? answer.text : `${said}${argv.join(' ')}: ${answer.why}\n`)
     })
-    const findings = area
-        .health(host, addresses)
-        .catch((error: unknown): Finding[] => [
-            {
-                name: 'health',
-                level: 'warning',
-                text: `the checks failed: ${error instanceof Error ? error.message : error}`,
-            },
-        ])
+    const findings = area.health(host, addresses).catch((error: unknown): Finding[] => [
+        {
+            name: 'health',
+            level: 'warning',
+            text: `the checks failed: ${error instanceof Error ? error.message : error}`,
+        },
+    ])
     await Promise.all(looked)
     const health = await within(findings, Math.max(1_000, until - performance.now()))
     write('health.json', `${JSON.stringify(health, undefined, 4)}\n`)

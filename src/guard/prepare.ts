@@ -12,6 +12,7 @@ import { candidateOf, keepCopy } from './candidate.ts'
 import { areaHostOf } from './host.ts'
 import { runPreflight } from './preflight.ts'
 import { repairNames } from './repair.ts'
+import type { Addresses } from './record.ts'
 import { type GuardHost, type GuardParams, paramsOf, plain, type Prepared } from './tasks.ts'
 
 /** `network.apply` waits this long (ms). */
@@ -91,7 +92,7 @@ async function prepare(
     return { apply: true, ways: await code.ways(look, candidate), addresses }
 }
 
-export function addressLine({ before, after }: { before: string[]; after?: string[] }): string {
+function addressLine({ before, after }: Pick<Addresses, 'before' | 'after'>): string {
     const was = before.length === 0 ? 'none' : before.join(', ')
     if (after === undefined) return `the address is ${was} now, and unknown afterwards.`
     const same = after.length === before.length && after.every(one => before.includes(one))
