@@ -196,6 +196,25 @@ describe('a running daemon', () => {
         expect(commit.err).toContain('proxsavectl: cannot commit: no guard is armed\nhint: ')
     })
 
+    test('asks for the right to confirm wherever a confirmation comes in', async () => {
+        expect((await daemon.ctl('setup', '--defaults')).status).toBe(0)
+        const { changes } = JSON.parse((await daemon.ctl('history', '--json')).out) as {
+            changes: { id: string }[]
+        }
+        const { id } = changes[0]!
+        const answer = async (value: string) => {
+            const body = JSON.stringify({ id: 'network.commit', value })
+            return daemon.api('POST', `/v1/changes/${id}/answers`, body)
+        }
+        const guard = plant(id, false)
+        for (const value of ['COMMIT', 'commit']) {
+            const { status, text } = await answer(value)
+            expect([status, text.includes('the new state is not there yet')]).toEqual([403, true])
+        }
+        expect((await answer('ROLLBACK')).text).toContain('it is not running')
+        guard.removeAll()
+    })
+
     test('refuses everybody before the new state is there', async () => {
         const guard = plant(change, false)
         const ran = await daemon.ctl('commit')
