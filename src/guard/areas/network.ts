@@ -1,0 +1,257 @@
+/** The network: ifupdown2, ifupdown, netplan, systemd-networkd or NetworkManager, whichever manages this machine. */
+import type { AreaHost, Candidate, Check, Finding, GuardArea } from '../area.ts'
+import {
+    configuredAddresses,
+    interfacesFile,
+    interfacesProblem,
+    readInterfaces,
+    settingsOf,
+    slavesIn,
+} from '../configured.ts'
+import { networkDiagnostics } from '../diagnostics.ts'
+import { finding, liveAddresses, networkHealth, said } from '../health.ts'
+import { allManagers, followers, isReadBy, type Manager, managersOf } from '../managers.ts'
+import type { Argv, Way } from '../record.ts'
+import { unchecked, unseen } from '../shown.ts'
+
+const bounds = {
+    checkMs: 20_000,
+    /** Loading: DHCP and bridges that wait for their ports take their time. */
+    loadMs: 60_000,
+    /** For another `ifreload` to end. */
+    lockSeconds: 20,
+    /** Addresses and ports that are freed one by one. */
+    freed: 64,
+} as const
+
+/** The fault lies in its nlcache.py and was mended in the next version. */
+const faultyIfupdown2 = '3.3.0-1+pmx11'
+
+export const network: GuardArea = {
+    id: 'network',
+    diagnostics: networkDiagnostics,
+    health: networkHealth,
+
+    async checks(host, area, candidate) {
+        const managers = await managersOf(host)
+        const problems = problemsOf(candidate)
+        const checks: Check[] = []
+        const changed = (manager: Manager) =>
+            managers.includes(manager) && candidate.changed.some(path => isReadBy(manager, path))
+        if (changed('ifupdown2')) {
+            checks.push({
+                title: 'ifreload checks the syntax',
+                argv: ['ifreload', '--syntax-check', '-a'],
+                timeoutMs: bounds.checkMs,
+                // A plain warning is one of them when it is about a value; those about hardware that is not there yet are not.
+                refuse: /^error: |^warning: .*\binvalid value\b/i,
+            })
+            checks.push({
+                title: 'ifup tries it out',
+                argv: ['ifup', '-n', '-a'],
+                timeoutMs: bounds.checkMs,
+                // The dry run of ifupdown2 3.0 ends with 1 at every bridge, and says "error: " of slaves "none":
+                // only what it says about the text of a file counts.
+                okStatuses: [0, 1],
+                refuse: /^error: (\/|main exception\b)|^ifup: .*:[0-9]+: /i,
+            })
+        } else if (changed('ifupdown'))
+            checks.push({
+                title: 'ifup tries it out',
+                argv: ['ifup', '-n', '-a'],
+                timeoutMs: bounds.checkMs,
+                refuse: /^ifup: .*:[0-9]+: |couldn't read interfaces file/,
+            })
+        const findings = await findingsOf(host, candidate, managers)
+        if (changed('netplan')) {
+            const hidden = unseen(host, area, candidate, /^\/etc\/netplan\//)
+            if (hidden.length > 0) findings.push(unchecked('netplan', hidden))
+            else
+                checks.push({
+                    title: 'netplan reads its files',
+                    argv: ['netplan', 'get'],
+                    timeoutMs: bounds.checkMs,
+                    // It ends with 0 whatever it met.
+                    refuse: /^Command failed|\bError in network definition\b|\bInvalid YAML\b/,
+                })
+        }
+        return { problems, checks, findings }
+    },
+
+    async ways(host, candidate) {
+        const managers = await managersOf(host)
+        const mine = managers.filter(manager => candidate.changed.some(path => isReadBy(manager, path)))
+        const loads: Way[][] = []
+        for (const manager of mine) loads.push(await waysOf[manager](host, candidate))
+        for (const { shape, unit, verb } of followers)
+            if (candidate.changed.some(path => shape.test(path)) && (await host.active(unit)) === 'active')
+                loads.push([way(`${verb} ${unit}`, [['systemctl', verb, unit]])])
+        return together(loads)
+    },
+
+    async addresses(host, candidate) {
+        const managers = await managersOf(host)
+        const before = ((await liveAddresses(host)) ?? []).flatMap(({ addresses }) => addresses)
+        const mine = managers.filter(manager => candidate.changed.some(path => isReadBy(manager, path)))
+        // Names of hosts and settings of the resolver move no address.
+        if (mine.length === 0) return { before, after: before }
+        const { addresses, dynamic } = configuredAddresses(candidate, managers)
+        return addresses.length === 0 && dynamic ? { before } : { before, after: addresses }
+    },
+}
+
+function problemsOf(candidate: Candidate): string[] {
+    const set = readInterfaces(candidate)
+    const seen = new Set(set.files.map(({ path }) => path))
+    const changed = new Set(candidate.changed)
+    // What a file says that stays as it is cannot be the fault of the new ones.
+    const problems = set.problems.filter(problem => changed.has(problem.slice(0, problem.indexOf(': '))))
+    for (const path of candidate.changed) {
+        if (seen.has(path) || !/^\/etc\/network\/(interfaces$|interfaces\.d\/[^./][^/]*$)/.test(path))
+            continue
+        const text = candidate.read(path)
+        const problem = text === undefined ? undefined : interfacesProblem(path, text)
+        if (problem !== undefined && !problems.includes(problem)) problems.push(problem)
+    }
+    return problems
+}
+
+async function findingsOf(
+    host: AreaHost,
+    candidate: Candidate,
+    managers: readonly Manager[],
+): Promise<Finding[]> {
+    const findings: Finding[] = []
+    const touched = allManagers.filter(manager => candidate.changed.some(path => isReadBy(manager, path)))
+    const idle = touched.filter(manager => !managers.includes(manager) && !twinRuns(manager, managers))
+    if (idle.length > 0)
+        findings.push(
+            finding(
+                'manager',
+                'warning',
+                `files of ${idle.join(' and ')} change, which does not manage this machine now: they count when it does`,
+            ),
+        )
+    if (managers.includes('ifupdown2') && candidate.changed.some(path => isReadBy('ifupdown2', path))) {
+        const version = (await said(host, ['dpkg-query', '-W', 'ifupdown2']))?.trim().split('\t')[1]
+        if (version === faultyIfupdown2)
+            findings.push(
+                finding(
+                    'ifupdown2',
+                    'warning',
+                    `ifupdown2 ${version} has a known fault (nodad) and may fail to set addresses: install a later one first`,
+                ),
+            )
+    }
+    if (
+        managers.some(manager => manager === 'ifupdown' || manager === 'ifupdown2') &&
+        candidate.read(interfacesFile) === undefined
+    )
+        findings.push(
+            finding(
+                'interfaces',
+                'critical',
+                `${interfacesFile} would not be there: no interface would come up`,
+            ),
+        )
+    return findings
+}
+
+/** Both read the same files. */
+const twinRuns = (manager: Manager, running: readonly Manager[]): boolean =>
+    manager.startsWith('ifupdown') && running.some(one => one.startsWith('ifupdown'))
+
+const way = (title: string, commands: Argv[], timeoutMs: number = bounds.loadMs): Way => ({
+    title,
+    commands,
+    timeoutMs,
+})
+
+const restart = (unit: string): Way => way(`restart ${unit}`, [['systemctl', 'restart', unit]])
+
+const waysOf: Record<Manager, (host: AreaHost, candidate: Candidate) => Way[] | Promise<Way[]>> = {
+    ifupdown2: () => [
+        way('ifreload', [
+            // It gives up at once when another one runs, or when the directory of its lock is missing, with the same words.
+            ['install', '-d', '-m', '0755', '/run/network'],
+            ['flock', '-w', String(bounds.lockSeconds), '/run/network/.lock', 'true'],
+            ['ifreload', '-a'],
+        ]),
+        // It ends with 1 for a warning as well. Restarting everything, guests' links included, is no answer to that.
+        way('what ifreload has reached is what the files say', [['ifquery', '--check', '-a']]),
+        way('ifup', [['ifup', '-a']]),
+        restart('networking.service'),
+    ],
+    // Its `ifup -a` passes over every interface that is up, and `ifdown` knows only what the new files name: what the
+    // other files have left goes by address. Flushing an address that is not there is no error.
+    ifupdown: (host, candidate) => {
+        const fileSets = [candidate, host]
+        const left = new Set(fileSets.flatMap(files => configuredAddresses(files, ['ifupdown']).addresses))
+        const present = new Set(host.names('/sys/class/net'))
+        const slaves = new Set(fileSets.flatMap(slavesIn).filter(name => present.has(name)))
+        return [
+            way('ifdown and ifup', [
+                ['ifdown', '-a', '--exclude=lo'],
+                ...[...left]
+                    .slice(0, bounds.freed)
+                    .map((address): Argv => ['ip', 'addr', 'flush', 'to', address]),
+                ...[...slaves]
+                    .slice(0, bounds.freed)
+                    .map((name): Argv => ['ip', 'link', 'set', 'dev', name, 'nomaster']),
+                ['ifup', '-a'],
+            ]),
+            restart('networking.service'),
+            way('ifup', [['ifup', '-a', '--force']]),
+        ]
+    },
+    netplan: () => [
+        way('netplan', [['netplan', 'apply']]),
+        way('netplan and networkctl', [
+            ['netplan', 'generate'],
+            ['networkctl', 'reload'],
+        ]),
+    ],
+    networkd: () => [way('networkctl', [['networkctl', 'reload']]), restart('systemd-networkd.service')],
+    NetworkManager: async (host, candidate) => {
+        const reload: Argv = ['nmcli', 'connection', 'reload']
+        const devices = await said(host, ['nmcli', '-t', '-f', 'DEVICE,STATE', 'device'])
+        const connected = [...(devices ?? '').matchAll(/^([^:\s]+):connected$/gm)].map(([, name]) => name!)
+        const ids = candidate.changed
+            .filter(path => isReadBy('NetworkManager', path))
+            .flatMap(path => settingsOf(candidate.read(path)))
+            .filter(({ section, key }) => section === 'connection' && key === 'uuid')
+            .map(({ value }) => value)
+        return [
+            ...(connected.length === 0
+                ? []
+                : [
+                      way('nmcli', [
+                          reload,
+                          ...connected.map((name): Argv => ['nmcli', 'device', 'reapply', name]),
+                      ]),
+                  ]),
+            ...(ids.length === 0
+                ? []
+                : [
+                      way('nmcli again', [
+                          reload,
+                          ...ids.map((id): Argv => ['nmcli', 'connection', 'up', 'uuid', id]),
+                      ]),
+                  ]),
+            restart('NetworkManager.service'),
+        ]
+    },
+}
+
+/** Several that are loaded at once: the first ways of all, then the second ones; who has no more repeats the last. */
+export function together(loads: readonly (readonly Way[])[]): Way[] {
+    const most = Math.max(0, ...loads.map(ways => ways.length))
+    return Array.from({ length: most }, (_, at) => {
+        const parts = loads.filter(ways => ways.length > 0).map(ways => ways[Math.min(at, ways.length - 1)]!)
+        return {
+            title: parts.map(({ title }) => title).join(', '),
+            commands: parts.flatMap(({ commands }) => commands),
+            timeoutMs: Math.max(...parts.map(({ timeoutMs }) => timeoutMs)),
+        }
+    })
+}

@@ -1,0 +1,59 @@
+/** Which programs configure the network of this host, and which of them a set of files concerns. */
+import type { AreaHost } from './area.ts'
+import { type Files, quietly } from './configured.ts'
+
+export const allManagers = ['ifupdown2', 'ifupdown', 'netplan', 'networkd', 'NetworkManager'] as const
+export type Manager = (typeof allManagers)[number]
+
+const runs = (state: string | undefined): boolean => /^(active|activating|reloading)$/.test(state ?? '')
+
+/**
+ * Those that manage this machine; more than one may. Where systemd does not answer, what they leave below `/run` decides.
+ */
+export async function managersOf(host: AreaHost): Promise<Manager[]> {
+    const [networking, networkd, networkManager] = await Promise.all(
+        ['networking.service', 'systemd-networkd.service', 'NetworkManager.service'].map(unit =>
+            host.active(unit),
+        ),
+    )
+    const found: Manager[] = []
+    const byNetworkd =
+        runs(networkd) || (networkd === undefined && filesIn(host, '/run/systemd/netif').includes('state'))
+    const byNetworkManager =
+        runs(networkManager) ||
+        (networkManager === undefined && filesIn(host, '/run/NetworkManager').length > 0)
+    if (host.has('netplan') && filesIn(host, '/etc/netplan').some(name => name.endsWith('.yaml')))
+        found.push('netplan')
+    if (byNetworkd) found.push('networkd')
+    if (byNetworkManager) found.push('NetworkManager')
+    // It fails at boot for one interface of many and manages the others all the same; a host where nothing else
+    // runs is its own even when the unit was never started.
+    const byIfupdown =
+        networking === 'inactive' ? found.length === 0 : networking !== undefined || found.length === 0
+    if (host.has('ifup') && byIfupdown) found.unshift(host.has('ifreload') ? 'ifupdown2' : 'ifupdown')
+    return found
+}
+
+const filesIn = (files: Files, directory: string): string[] => quietly(() => files.names(directory)) ?? []
+
+/** Whether a manager reads this file when it loads its configuration. */
+export function isReadBy(manager: Manager, path: string): boolean {
+    return shapes[manager].test(path)
+}
+
+/** Hooks count when they run, `interfaces.new` at the next boot: neither needs anything loaded. */
+const interfaces = /^\/etc\/network\/(?!interfaces\.new$|if-[a-z-]+\.d\/|run(\/|$))/
+const shapes: Record<Manager, RegExp> = {
+    ifupdown2: interfaces,
+    ifupdown: interfaces,
+    netplan: /^\/etc\/netplan\/[^/]*\.yaml$/,
+    networkd: /^\/etc\/systemd\/(network\/.*\.(network|netdev|conf)|networkd\.conf(\.d\/.*)?)$/,
+    NetworkManager: /^\/etc\/NetworkManager\//,
+}
+
+/** Units beside the managers that read a file of the network again when they are told to. */
+export const followers: readonly { shape: RegExp; unit: string; verb: 'reload' | 'restart' }[] = [
+    { shape: /^\/etc\/systemd\/resolved\.conf(\.d\/|$)/, unit: 'systemd-resolved.service', verb: 'restart' },
+    { shape: /^\/etc\/frr\//, unit: 'frr.service', verb: 'reload' },
+    { shape: /^\/etc\/dnsmasq\.d\//, unit: 'dnsmasq.service', verb: 'restart' },
+]
