@@ -309,6 +309,12 @@ async function putBack(
                     hint: 'the backup before it has the database',
                 },
             )
+        // What stands there is better than half of what stood there.
+        for (const before of snapshot.entries.values())
+            if (before?.type === 'file' && own.digest(snapshot.dataOf(before)) !== before.digest)
+                throw new Fault('stuck', `cannot put /${before.path} back: its copy is damaged`, {
+                    hint: 'the backup before it has the database',
+                })
         live.remove(temporaryBeside(path))
         removeBeside(live, path)
         for (const one of [path, `${path}-journal`, `${path}-wal`, `${path}-shm`]) {

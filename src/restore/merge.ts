@@ -340,6 +340,7 @@ async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): 
         }
         const snapshot = Snapshot.read(own, snapshotOf(context))
         if (snapshot === undefined) return false
+        const problems: string[] = []
         for (const path of memory.paths.toReversed()) {
             const before = snapshot.before(path)
             live.remove(besides(path))
@@ -347,7 +348,13 @@ async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): 
             const then = before?.link ?? before?.digest
             if (found !== memory.wrote[path] && found !== then && mayAsk && !(await overwrite(context, path)))
                 continue
-            restore(own, live, snapshot, path, before)
+            // One that cannot be put back must not keep the others from it.
+            try {
+                restore(own, live, snapshot, path, before)
+            } catch (error) {
+                if (!(error instanceof Fault)) throw error
+                problems.push(error.message)
+            }
         }
         for (const [path, before] of snapshot.entries)
             if (before?.around && live.look(path)?.type === 'directory') live.setTimes(path, before)
@@ -359,6 +366,8 @@ async function putBack(host: MergeHost, context: TaskContext, mayAsk: boolean): 
             if (keep !== undefined && own.look(keep)?.inode === live.look(path)?.inode) own.remove(keep)
         }
         own.settle()
+        if (problems.length > 0)
+            throw new Fault('stuck', problems.join('; '), { hint: 'the backup before this change has it' })
         return true
     } finally {
         live.close()
@@ -400,7 +409,9 @@ function restore(
     else if (live.look(path)?.inode === before.inode && contentOf(live, path) === before.digest) return
     // Whoever had it open may have written to it since.
     else if (keep !== undefined && contentOf(own, keep) === before.digest) live.linkFrom(own, keep, temporary)
-    else copy(own, snapshot.dataOf(before), live, temporary, before)
+    else if (own.digest(snapshot.dataOf(before)) === before.digest)
+        copy(own, snapshot.dataOf(before), live, temporary, before)
+    else throw new Fault('failed', `cannot put /${path} back: its copy is damaged`)
     live.publish(temporary, path)
 }
 

@@ -90,6 +90,20 @@ describe('the cluster database', () => {
         // SQLite warns of a database with several names, and what is written through one changes the other.
         expect(fs.statSync(path).nlink).toBe(1)
     })
+
+    test('stays as it is when the copy of the old one is damaged', async () => {
+        const path = root('var/lib/pve-cluster/config.db')
+        makeClusterDatabase(path, { 'storage.cfg': 'dir: now\n' })
+        makeClusterDatabase(change('stage/config.db'), { 'storage.cfg': 'dir: saved\n' })
+        const kind = restoreDatabase(hostFor())
+        const params = { staged: 'stage/config.db', live: 'var/lib/pve-cluster/config.db' }
+        const context = testContext({ dir: change() })
+        await kind.do(params, context)
+        const restored = fs.readFileSync(path)
+        fs.truncateSync(change('database-t/data/1'), 4096)
+        await expect(kind.undo(params, context)).rejects.toThrow('its copy is damaged')
+        expect(fs.readFileSync(path).equals(restored)).toBe(true)
+    })
 })
 
 describe('merged tables', () => {
@@ -105,6 +119,43 @@ describe('merged tables', () => {
         const calls = dyingWhen((call, [, , to]) => call === 'rename' && named(to, 'shadow'))
         await dieAndUndo(kind, params, calls)
         expect(fs.readdirSync(change()).sort()).toEqual(['merge-t', 'stage'])
+        expect(fs.readdirSync(root('etc')).sort()).toEqual(['group', 'passwd', 'shadow'])
+    })
+
+    test('a copy that is damaged is told and not put back, the others are', async () => {
+        const before = {
+            passwd: 'root:x:0:0::/root:/bin/bash\n',
+            group: 'root:x:0:\n',
+            shadow: 'root:*:1::::::\n',
+        }
+        for (const [name, text] of Object.entries(before)) fs.writeFileSync(root(`etc/${name}`), text)
+        fs.writeFileSync(change('stage/etc/passwd'), 'anna:x:1000:1000::/home/anna:/bin/sh\n')
+        fs.writeFileSync(change('stage/etc/group'), 'anna:x:1000:\n')
+        fs.writeFileSync(change('stage/etc/shadow'), 'anna:*:1::::::\n')
+        // As on another file system: there are copies, and no second names.
+        const calls = dyingWhen(() => false)
+        const exdev = Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
+        const kind = restoreMerge(
+            hostFor({
+                ...calls,
+                link: () => {
+                    throw exdev
+                },
+            }),
+        )
+        const params = { which: 'accounts', stage: 'stage', backup: 'x' } as const
+        const context = testContext({ dir: change() })
+        await kind.do(params, context)
+        const merged = fs.readFileSync(root('etc/group'), 'utf8')
+        for (const name of fs.readdirSync(change('merge-t/data')))
+            if (fs.readFileSync(change(`merge-t/data/${name}`), 'utf8') === before.group)
+                fs.truncateSync(change(`merge-t/data/${name}`), 3)
+        await expect(kind.undo(params, context)).rejects.toThrow(
+            'cannot put /etc/group back: its copy is damaged',
+        )
+        expect(fs.readFileSync(root('etc/group'), 'utf8')).toBe(merged)
+        expect(fs.readFileSync(root('etc/passwd'), 'utf8')).toBe(before.passwd)
+        expect(fs.readFileSync(root('etc/shadow'), 'utf8')).toBe(before.shadow)
         expect(fs.readdirSync(root('etc')).sort()).toEqual(['group', 'passwd', 'shadow'])
     })
 
