@@ -80,7 +80,7 @@ export class Outages {
         let at = random.int(record.steps.length + 1)
         if (random.chance(0.15)) at = end - 5 + random.int(15)
         if (behind !== undefined)
-            at = behind + 1 + random.int(random.pick([40, record.steps.length - behind]))
+            at = behind + 1 + random.int(random.pick([15, 40, record.steps.length - behind]))
         at = Math.min(at, record.steps.length)
         const steps = record.steps.slice(0, at)
         let recorder: Recorder
