@@ -107,7 +107,7 @@ async function clientRoute(host: AreaHost, { client }: Addresses): Promise<Findi
     const answer = outputOf(result)
     if (!answer.ok) {
         // That the kernel says no is an answer; that nobody could be asked is none.
-        const asked = result.found && !result.timedOut && result.status === 2
+        const asked = result.found && result.status === 2
         const text = asked
             ? `there is no route to ${client}, where your connection comes from`
             : `it is not known whether there is a route to ${client}: ${answer.why}`

@@ -180,14 +180,16 @@ describe('what the real checkers say', () => {
     const netplanned: FakeOptions = { files: { '/etc/netplan/a.yaml': 'network: {}' }, programs: ['netplan'] }
     const shown = { ...area, checked: [...area.checked, '/etc/netplan'] }
     for (const { what, status, output, good } of netplanGets)
-        test(`netplan get on ${what} is ${good ? 'passed' : 'refused'}, although it ends with 0`, async () => {
+        test(`netplan get on ${what} is ${good ? 'passed' : 'refused'}, and its reason is told`, async () => {
             const check = await named(
                 netplanned,
                 { '/etc/netplan/a.yaml': 'network: {}' },
                 'netplan get',
                 shown,
             )
-            expect(verdictOf(check, status, output) === undefined).toBe(good)
+            const verdict = verdictOf(check, status, output)
+            if (good) expect(verdict).toBeUndefined()
+            else expect(verdict).toContain('/etc/netplan/b.yaml:')
         })
 
     test('netplan is not asked about files that it would not be shown', async () => {
@@ -399,7 +401,7 @@ iface eth2 inet6 static
                 '/etc/netplan/a.yaml':
                     'network:\n  version: 2\n  bridges:\n    br0:\n      addresses:\n        - 192.0.2.1/24\n        - 192.0.2.2/24: {label: x}\n      nameservers: {addresses: [9.9.9.9]}\n',
                 '/etc/systemd/network/a.network':
-                    '[Match]\nName=eth0\n[Network]\nAddress=192.0.2.3/24\nDNS=9.9.9.9\n[Address]\nAddress=fd00::3/64\n',
+                    '[Match]\nName=eth0\n[Network]\nAddress=192.0.2.3/24\nDNS=9.9.9.9\n[Address]\nAddress=fd00::3/64\n[Neighbor]\nAddress=192.0.2.77\n',
                 '/etc/systemd/network/a.netdev': '[NetDev]\nAddress=192.0.2.99\n',
                 '/etc/NetworkManager/system-connections/a.nmconnection':
                     '[ipv4]\naddress1=192.0.2.4/24,192.0.2.254\nmethod=manual\n',
@@ -453,10 +455,12 @@ describe('whether the host is well', () => {
         expect(levels(findings, 'critical')).toEqual(['client-route'])
     })
 
-    test('an ip that hangs is not told as a route that is gone', async () => {
-        const findings = await networkHealth(but({ 'ip -j route get 203.0.113.7': { hangs: true } }), asked)
-        expect(levels(findings, 'critical')).toEqual([])
-        expect(levels(findings, 'warning')).toEqual(['client-route'])
+    test('an ip that cannot tell is not told as a route that is gone', async () => {
+        for (const said of [{ hangs: true }, { status: 1, stderr: 'Cannot open netlink socket' }]) {
+            const findings = await networkHealth(but({ 'ip -j route get 203.0.113.7': said }), asked)
+            expect(levels(findings, 'critical')).toEqual([])
+            expect(levels(findings, 'warning')).toEqual(['client-route'])
+        }
     })
 
     test('the address that they came in by: gone is critical, gone as planned is not', async () => {
@@ -496,8 +500,16 @@ describe('whether the host is well', () => {
             asked,
         )
         expect(levels(findings, 'warning').sort()).toEqual(['dns', 'gateway'])
-        const routeless = await networkHealth(but({ 'ip -j route show default': '[]' }), asked)
-        expect(levels(routeless, 'warning')).toEqual(['default-route'])
+        for (const empty of ['[]', '']) {
+            const routeless = await networkHealth(
+                but({ 'ip -j route show default': empty, 'ip -j -6 route show default': '' }),
+                asked,
+            )
+            expect(routeless.find(({ name }) => name === 'default-route')?.text).toStartWith(
+                'there is no default route',
+            )
+            expect(levels(routeless, 'warning')).toEqual(['default-route'])
+        }
     })
 
     test('everything missing, or hanging, makes findings and no failure', async () => {

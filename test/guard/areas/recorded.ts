@@ -124,7 +124,7 @@ export const ifupDryRuns: readonly Recorded[] = [
     },
 ]
 
-/** netplan.io of Debian 13: `netplan get`, which ends with 0 whatever it met. */
+/** `netplan get` of Debian 13, which ends with 0 whatever it met, and of Debian 12, which ends with 1 and where it was called. */
 export const netplanGets: readonly Recorded[] = [
     { what: 'a good file', status: 0, output: 'network:\n  version: 2\n  ethernets:\n    eth0:', good: true },
     {
@@ -143,6 +143,18 @@ export const netplanGets: readonly Recorded[] = [
         what: 'no YAML',
         status: 0,
         output: 'Command failed: /etc/netplan/b.yaml:2:3: Invalid YAML: did not find expected key:\n  : :[',
+        good: false,
+    },
+    {
+        what: 'an address that is none, in Debian 12',
+        status: 1,
+        output: "Traceback (most recent call last):\n    netplan.main()\nnetplan.libnetplan.LibNetplanException: /etc/netplan/b.yaml:5:18: Error in network definition: malformed address '192.0.2.300/24', must be X.X.X.X/NN or X:X:X:X:X:X:X:X/NN\n                 ^",
+        good: false,
+    },
+    {
+        what: 'no YAML, in Debian 12',
+        status: 1,
+        output: 'Traceback (most recent call last):\n    netplan.main()\nnetplan.libnetplan.LibNetplanException: /etc/netplan/b.yaml:2:3: Invalid YAML: did not find expected key:\n  ^',
         good: false,
     },
 ]

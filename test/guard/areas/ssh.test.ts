@@ -195,10 +195,12 @@ describe('logging in again', () => {
     })
 
     test('a link into the cluster file system: unknown when it is new, nothing when it is as before', async () => {
-        expect((await tellings({ [authorized]: { link: '/etc/pve/priv/authorized_keys' } }))[0]).toStartWith(
-            'warning',
-        )
-        expect(await tellings({ [config]: 'Port 22\n' })).toEqual([])
+        const link = { link: '/etc/pve/priv/authorized_keys' }
+        expect((await tellings({ [authorized]: link }))[0]).toStartWith('warning')
+        // The host follows it, the candidate does not.
+        const candidate = { ...candidateOver(live, { [authorized]: link }), changed: [config] }
+        const { findings } = await ssh.checks(fakeHost(options), areaOf('ssh'), candidate)
+        expect(findings).toEqual([])
     })
 
     test('a key of somebody else is a warning when root asked, critical when they did', async () => {
@@ -269,7 +271,7 @@ describe('whether sshd answers', () => {
     test('closed, silent, another program, or no key: critical over SSH', async () => {
         expect((await look({ open: [] }))[0]).toStartWith('critical: sshd does not answer')
         expect((await look({ says: { [scan]: { hangs: true } } }))[0]).toStartWith('critical')
-        expect((await look({ says: { [scan]: '220 smtp ready\n' } }))[0]).toStartWith('critical')
+        expect((await look({ says: { [scan]: '220 smtp ready\n' } }))[0]).toEndWith('is not an SSH server')
         expect((await look({ says: { [scan]: '# 127.0.0.1:22 SSH-2.0-OpenSSH_10.0p2\n' } }))[0]).toStartWith(
             'critical',
         )
