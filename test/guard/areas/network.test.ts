@@ -192,6 +192,11 @@ describe('what the real checkers say', () => {
             else expect(verdict).toContain('/etc/netplan/b.yaml:')
         })
 
+    test('any other failure of netplan is one as well, although it ends with 0', async () => {
+        const check = await named(netplanned, { '/etc/netplan/a.yaml': 'network: {}' }, 'netplan get', shown)
+        expect(verdictOf(check, 0, 'Command failed: Cannot open /etc/netplan/a.yaml')).toBeDefined()
+    })
+
     test('netplan is not asked about files that it would not be shown', async () => {
         const hidden = { ...area, checked: ['/etc/network'] }
         expect((await checksOf(netplanned, { '/etc/netplan/a.yaml': 'x' }, hidden)).checks).toEqual([])
