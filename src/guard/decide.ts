@@ -10,6 +10,8 @@ import { GuardDirectory, guardIdShape, listGuards, stateOf } from './record.ts'
 /** What the unit of the package knows; the guards of another state directory are rolled back by their kept program. */
 export const defaultState = '/var/lib/proxsave'
 
+const packageProgram = '/usr/lib/proxsave/proxsave'
+
 /** Between two looks at a lock that is held (ms). */
 const lookMs = 100
 
@@ -187,8 +189,10 @@ export async function requestRollback(
         if (ran.found && ran.status === 0) return
         why = ran.found ? Buffer.from(ran.stderr).toString('utf8').split('\n')[0]! : 'there is no systemctl'
     }
+    const given = ['rollback', id, '--asked', '--state', state]
     try {
-        await launch([guard.file('proxsave'), 'rollback', id, '--asked', '--state', state])
+        // Where the state directory allows no programs, that of the package.
+        await launch([guard.file('proxsave'), ...given]).catch(() => launch([packageProgram, ...given]))
     } catch (error) {
         const said = asFault(error).message
         throw new Fault('failed', `cannot roll back: systemd did not start it (${why}), and alone: ${said}`, {

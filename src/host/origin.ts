@@ -58,8 +58,10 @@ export function originOf(pid: number, proc = '/proc'): Origin {
     if (top === undefined || (top.parent !== 0 && top.pid !== 1)) return { kind: 'left' }
     // Above it is a process of another PID namespace, and whatever its environment says is of there.
     if (top.pid !== 1) return { kind: 'other' }
-    if (line.some(({ pid }) => pid !== 1 && sshConnection(pid, proc) !== undefined)) return { kind: 'left' }
+    const told = line.filter(({ pid }) => pid !== 1).map(({ pid }) => sshConnection(pid, proc))
+    if (told.some(connection => connection)) return { kind: 'left' }
     const tty = consoleName(line.find(({ tty }) => tty !== 0)?.tty ?? 0)
+    if (tty === undefined && told.includes('')) return { kind: 'left' }
     return tty === undefined ? { kind: 'other' } : { kind: 'console', tty }
 }
 
@@ -115,11 +117,16 @@ function readProcess(pid: number, proc: string): Process | undefined {
     }
 }
 
+/** Empty when we are not allowed to know, which must not pass for none: a container may deny its own root that. */
 function sshConnection(pid: number, proc: string): string | undefined {
     const prefix = 'SSH_CONNECTION='
-    const found = read(join(proc, String(pid), 'environ'))
-        .split('\0')
-        .find(entry => entry.startsWith(prefix))
+    let environment: string
+    try {
+        environment = readFileSync(join(proc, String(pid), 'environ'), 'latin1')
+    } catch (error) {
+        return ['ENOENT', 'ESRCH'].includes((error as { code?: string }).code ?? '') ? undefined : ''
+    }
+    const found = environment.split('\0').find(entry => entry.startsWith(prefix))
     return found?.slice(prefix.length)
 }
 

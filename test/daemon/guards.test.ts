@@ -1,6 +1,7 @@
 /** Guards at the API: who is let to confirm, which question that answers, and what a running daemon does with real files. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { chmodSync, existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { GuardInfo } from '../../src/core/answers.ts'
 import { Fault } from '../../src/core/errors.ts'
 import type { Daemon } from '../../src/daemon/daemon.ts'
@@ -156,6 +157,7 @@ describe('a running daemon', () => {
         daemon = await RunningDaemon.begin()
     })
     afterAll(() => daemon.end())
+    afterEach(() => disk.removeTree(join(daemon.state, 'guard')))
 
     const plant = (id: string, isApplied: boolean) => {
         const guard = new GuardDirectory(disk, daemon.state, guardId(id, 'network'))
@@ -206,13 +208,12 @@ describe('a running daemon', () => {
             const body = JSON.stringify({ id: 'network.commit', value })
             return daemon.api('POST', `/v1/changes/${id}/answers`, body)
         }
-        const guard = plant(id, false)
+        plant(id, false)
         for (const value of ['COMMIT', 'commit']) {
             const { status, text } = await answer(value)
             expect([status, text.includes('the new state is not there yet')]).toEqual([403, true])
         }
         expect((await answer('ROLLBACK')).text).toContain('it is not running')
-        guard.removeAll()
     })
 
     test('refuses everybody before the new state is there', async () => {
@@ -222,7 +223,6 @@ describe('a running daemon', () => {
         expect(ran.err).toContain('cannot commit: the new state is not there yet')
         expect((await daemon.api('POST', `/v1/guards/${change}/commit`)).status).toBe(403)
         expect(guard.state()).toBe('ARMED')
-        guard.removeAll()
     })
 
     test('lets those confirm who may, by the process that the kernel names', async () => {
@@ -240,7 +240,6 @@ describe('a running daemon', () => {
             expect(ran.out).toContain('reconnect to: 192.0.2.20')
             expect((await daemon.ctl('commit')).status).toBe(1)
         }
-        guard.removeAll()
     })
 
     test('rolls back, waits for the outcome, and tells it for a while', async () => {
@@ -256,7 +255,6 @@ describe('a running daemon', () => {
         const again = await daemon.ctl('rollback')
         expect([again.status, again.err.includes('was rolled back already')]).toEqual([7, true])
         expect((await daemon.ctl('commit')).status).toBe(7)
-        guard.removeAll()
     })
 
     test('says with 9 what a rollback could not put back', async () => {
@@ -266,6 +264,5 @@ describe('a running daemon', () => {
         expect(ran.status).toBe(9)
         expect(ran.out).toContain('EXECUTED, the old state is back')
         expect(ran.out).toContain('problem: ifreload: exit status 1')
-        guard.removeAll()
     })
 })

@@ -203,6 +203,20 @@ describe('a rollback on request', () => {
         expect(launched).toHaveLength(2)
     })
 
+    test('is the program of the package where the kept one cannot be started', async () => {
+        const launched: string[] = []
+        const host = {
+            exec: exec(1),
+            launch: async ([program]: readonly string[]) => {
+                launched.push(program!)
+                if (program!.startsWith(lab.state)) throw new Error('EACCES')
+            },
+        }
+        const guard = lab.applied(change, 'network')
+        await requestRollback(lab.disk, guard, host)
+        expect(launched).toEqual([guard.file('proxsave'), '/usr/lib/proxsave/proxsave'])
+    })
+
     test('never asks the unit for the guard of another state directory', async () => {
         const guard = lab.applied(change, 'network')
         const done = join(lab.state, 'done')
@@ -222,8 +236,8 @@ describe('a rollback on request', () => {
 
     test('says what is left to do when neither works', async () => {
         const guard = lab.applied(change, 'network')
-        lab.disk.remove(guard.file('proxsave'))
-        const failed = await requestRollback(lab.disk, guard, { exec: exec(0), launch }).catch(
+        const none = () => Promise.reject(new Error('ENOENT'))
+        const failed = await requestRollback(lab.disk, guard, { exec: exec(0), launch: none }).catch(
             error => error as Fault,
         )
         expect(failed).toMatchObject({

@@ -97,6 +97,19 @@ describe('what has left its SSH connection', () => {
         expect(origin(902)).toEqual({ kind: 'left' })
     })
 
+    test('or whose environment cannot be read, cannot be judged, but at a console', () => {
+        // Root may read every file, so a directory refuses in place of the kernel.
+        for (const [pid, device] of [
+            [900, pts(0)],
+            [910, tty(4, 1)],
+        ] as const) {
+            add(pid, 1, 'bash', { tty: device })
+            rmSync(join(proc, `${pid}/environ`))
+            mkdirSync(join(proc, `${pid}/environ`))
+        }
+        expect([origin(900).kind, origin(910).kind]).toEqual(['left', 'console'])
+    })
+
     test('or is gone itself, cannot be judged', () => {
         expect(origin(4242)).toEqual({ kind: 'left' })
         add(901, 4243, 'proxsavectl')
