@@ -71,16 +71,22 @@ export class Outages {
         return { restore, options, pictures, start: recorder.start, steps: recorder.steps }
     }
 
-    /** Throws what is wrong behind the recovery; `behind` is the step that the first loss comes behind. */
-    async play(record: Recorded, seed: number, behind?: number): Promise<void> {
+    /** Only what a boot finds, after a loss at this step; throws when that is wrong. */
+    look(record: Recorded, at: number, seed: number): void {
+        const random = seeded(seed)
+        const steps = record.steps.slice(0, at)
+        this.#lay(leftAfter(record.start, steps, random, anyMood(random, at)), record.options)
+        record.restore.checkBoot?.(join(this.#base, 'root'))
+    }
+
+    /** Throws what is wrong behind the recovery. */
+    async play(record: Recorded, seed: number): Promise<void> {
         const random = seeded(seed)
         const { restore, options, pictures, start } = record
         const end = record.steps.findIndex(({ step }) => step === 'told')
         // The moments around the end of the restore are few, and it is then that it must stay.
         let at = random.int(record.steps.length + 1)
         if (random.chance(0.15)) at = end - 5 + random.int(15)
-        if (behind !== undefined)
-            at = behind + 1 + random.int(random.pick([15, 40, record.steps.length - behind]))
         at = Math.min(at, record.steps.length)
         const steps = record.steps.slice(0, at)
         let recorder: Recorder
