@@ -19,6 +19,7 @@ export interface ShownPlan {
     }
     exports?: { directory: string; categories: string[] }
     services: { unit: string; state: string }[]
+    guards: { title: string; apply?: string; commit: string; timeoutMs: number; files: number }[]
     commands: string[]
     warnings: string[]
     needs: { bytes: number; inodes: number }
@@ -26,7 +27,7 @@ export interface ShownPlan {
 }
 
 export async function showPlan(output: Output, plan: ShownPlan): Promise<void> {
-    const { backup, files, services, commands, warnings, irreversible } = plan
+    const { backup, files, services, guards, commands, warnings, irreversible } = plan
     const { line, colour } = output
     const head = (text: string) => line(`\n${colour('bold', text)}`)
     line(
@@ -69,6 +70,13 @@ export async function showPlan(output: Output, plan: ShownPlan): Promise<void> {
     if (services.length > 0) {
         head('Services stopped before and started after')
         for (const { unit, state } of services) line(`  ${unit} (${state})`)
+    }
+    if (guards.length > 0) {
+        head('Guarded: goes back by itself unless confirmed over a new connection')
+        for (const { title, apply, timeoutMs, files } of guards) {
+            const asked = apply === undefined ? '' : `, applied only when ${apply} is answered with yes`
+            line(`  ${title}: ${count(files, 'path')}, ${Math.round(timeoutMs / 1000)} s to confirm${asked}`)
+        }
     }
     if (commands.length > 0) {
         head('Would run as root')

@@ -1,6 +1,7 @@
 /** The conversation that makes a restore: each round takes all answers so far and gives the next question, or the plan. */
 import type { Identity } from '../archive/unlock.ts'
 import { newestFirst } from '../backup/list.ts'
+import { areaById } from '../catalog/areas.ts'
 import { Fault } from '../core/errors.ts'
 import { limits } from '../core/limits.ts'
 import type { Json, Plan } from '../engine/change.ts'
@@ -27,13 +28,14 @@ import {
     unitsOf,
 } from '../restore/plan.ts'
 import * as ask from '../restore/questions.ts'
-import { availableStrategies, tasksOf } from '../restore/strategies.ts'
+import { availableStrategies, guardedAreas, tasksOf } from '../restore/strategies.ts'
 import { nextSteps } from '../restore/summary.ts'
 import type { Survey } from '../restore/survey.ts'
 import type { ClusterMode, Mode, RestorePlan, RestoreRequest } from '../restore/types.ts'
 import { bringHere, type Here, listAll, type Located, locate, ownOnly, untilIdle } from './backups.ts'
 import { keepLog } from './change-log.ts'
 import type { Daemon } from './daemon.ts'
+import { consoleAdvice } from './console-advice.ts'
 import { keepSecret } from './secrets.ts'
 import { listUpstream, upstreamOffers, within } from './upstream.ts'
 
@@ -271,6 +273,20 @@ async function converseAbout(
             ? await examineDatabase(daemon, found, identity, host, examined, chosen.ids, signal)
             : undefined
     if (database !== undefined) warnings.push(...database.warnings)
+    const guards = guardedAreas(survey.rows).map(({ area: id, actions }) => {
+        const { title, apply, commit } = areaById(id)
+        const { timeoutMs } = daemon.config.config.guard
+        return {
+            area: id,
+            title,
+            ...(apply === undefined ? {} : { apply }),
+            commit,
+            timeoutMs,
+            files: actions.length,
+        }
+    })
+    const advice = await consoleAdvice(daemon, survey, session)
+    if (advice !== undefined) warnings.unshift(advice)
     const free = freeBytes(state)
     const plan = makePlan({
         examined,
@@ -286,6 +302,7 @@ async function converseAbout(
         nowMs: clock.nowMs(),
         warnings,
         irreversible: database?.irreversible,
+        guards,
         unitStates: await unitStates(daemon, units),
         freeBytes: free,
     })

@@ -27,6 +27,7 @@ export interface PlanParts {
     irreversible?: string[]
     /** Units of the host with their states, by name; none are known with another root. */
     unitStates: ReadonlyMap<string, string> | undefined
+    guards: RestorePlan['guards']
     /** Bytes free below the state directory; undefined when that is not known. */
     freeBytes: number | undefined
 }
@@ -100,6 +101,7 @@ export function makePlan(parts: PlanParts): BarePlan {
                   },
               }),
         services,
+        guards: parts.guards,
         commands: survey.commands,
         warnings: [...parts.warnings, ...survey.warnings],
         needs: stateNeeds(survey.sizes),

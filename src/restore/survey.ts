@@ -63,6 +63,8 @@ export interface Survey {
     warnings: string[]
     /** Pools that the backup knows, when its ZFS or its storages are restored. */
     pools: string[]
+    /** Files of the network that would change, with their content: what a plan says about addresses comes from them. */
+    network?: { path: ByteString /** One character a byte; none: it is removed. */; text?: string }[]
     /** Archive path of what tells the network cards of the saved host apart. */
     inventory?: ByteString
     /** Archive paths of the tables whose directories are made where that is safe. */
@@ -85,6 +87,9 @@ export async function restoreSurvey(
         archive.close()
     }
 }
+
+/** Where addresses of interfaces stand, whoever manages them. */
+const namesAddresses = /^etc\/(network|netplan|systemd\/network|NetworkManager)\//
 
 /** Files above this are not read for commands: nobody writes such ones by hand. */
 const readForCommands = 256 * 1024
@@ -154,6 +159,7 @@ class Surveyor {
             warnings: this.#warnings(),
             pools: await this.#readPools(),
             ...(inventory === undefined ? {} : { inventory }),
+            ...(await this.#readNetwork()),
             directories: tablesOfDirectories
                 .filter(({ id, path, product }) => {
                     const { kind } = circumstances.host.product
@@ -503,6 +509,31 @@ class Surveyor {
             },
         )
         return poolsOf(texts.get('etc/pve/storage.cfg'), texts.get(zpoolList))
+    }
+
+    async #readNetwork(): Promise<Pick<Survey, 'network'>> {
+        const actions = [...this.#rows.values()]
+            .filter(({ id, action }) => id === 'network' && action === 'guarded')
+            .flatMap(row => row.actions)
+        if (actions.length === 0) return {}
+        const network: NonNullable<Survey['network']> = []
+        const wanted: SavedEntry[] = []
+        for (const { bytes: path, action } of actions) {
+            const entry = this.#byPath.get(path)
+            if (action === 'remove') network.push({ path })
+            else if (entry?.type === 'file' && entry.size <= readForCommands && namesAddresses.test(path))
+                wanted.push(entry)
+        }
+        await this.#archive.visit(wanted, entry => {
+            const pieces: Buffer[] = []
+            return {
+                entry() {},
+                data: piece => void pieces.push(Buffer.from(piece)),
+                end: () =>
+                    void network.push({ path: entry.path, text: Buffer.concat(pieces).toString('latin1') }),
+            }
+        })
+        return { network }
     }
 
     async #readCommands(): Promise<string[]> {

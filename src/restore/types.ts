@@ -72,6 +72,15 @@ export interface RestorePlan {
     exports?: { directory: string; categories: string[] }
     /** Units that are stopped before and started after, in the order of stopping. */
     services: { unit: string; state: string }[]
+    /** What is applied under a guard, behind everything else, in this order. */
+    guards: {
+        area: string
+        title: string
+        apply?: string
+        commit: string
+        timeoutMs: number
+        files: number
+    }[]
     /** Commands that will run as root, and lines of restored files that would. */
     commands: string[]
     warnings: string[]
