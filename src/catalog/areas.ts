@@ -51,7 +51,7 @@ export const areas: readonly Area[] = [
         sweeps: ['/etc/network/interfaces.d'],
         // Proxmox applies what waits there at the next boot, over whatever a rollback has put back.
         always: ['/etc/network/interfaces', '/etc/network/interfaces.new'],
-        checked: ['/etc/network'],
+        checked: ['/etc/network', '/etc/netplan'],
     },
 ]
 

@@ -4,21 +4,30 @@ import { asFault } from '../core/errors.ts'
 import type { TaskContext } from '../engine/kinds.ts'
 import { findProgram } from '../host/exec.ts'
 import type { PlaceTree } from '../host/place.ts'
-import type { Candidate, Check } from './area.ts'
+import type { Candidate, Check, Finding } from './area.ts'
 import { buildOverlay, dropOverlay } from './candidate.ts'
 import { areaHostOf } from './host.ts'
 import { diagnosticsOf, type GuardHost, type GuardParams, preflightOutput } from './tasks.ts'
 
-/** `problems` in words; `output` is the file with what the tools said. */
+/** `problems` in words, `findings` to be known before it is applied; `output` is the file with what the tools said. */
 export async function runPreflight(
     host: GuardHost,
     params: GuardParams,
     context: TaskContext,
     { candidate, live, own }: { candidate: Candidate; live: PlaceTree; own: PlaceTree },
-): Promise<{ problems: string[]; output?: string }> {
+): Promise<{ problems: string[]; findings: Finding[]; output?: string }> {
     const area = areaById(params.area)
-    const { problems, checks } = await host.areas[params.area].checks(areaHostOf(host), area, candidate)
-    if (problems.length > 0 || checks.length === 0) return { problems }
+    const {
+        problems,
+        checks,
+        findings = [],
+    } = await host.areas[params.area].checks(
+        areaHostOf(host),
+        area,
+        candidate,
+        params.client === undefined ? {} : { client: params.client },
+    )
+    if (problems.length > 0 || checks.length === 0) return { problems, findings }
     const output = preflightOutput(context, params.area)
     host.disk.mkdir(diagnosticsOf(context, params.area), 0o700)
     host.disk.remove(output)
@@ -29,7 +38,7 @@ export async function runPreflight(
             const problem = await runCheck(host, context, params, check, { shows, output })
             if (problem !== undefined) found.push(problem)
         }
-        return { problems: found, output }
+        return { problems: found, findings, output }
     } finally {
         dropOverlay(own)
     }

@@ -10,6 +10,7 @@ import { toByteString } from '../host/tree.ts'
 import type { Candidate } from './area.ts'
 import { candidateOf, keepCopy } from './candidate.ts'
 import { areaHostOf } from './host.ts'
+import { worthTelling } from './observe.ts'
 import { runPreflight } from './preflight.ts'
 import { repairNames } from './repair.ts'
 import type { Addresses } from './record.ts'
@@ -54,7 +55,7 @@ async function prepare(
         context.log(`the files are kept in ${kept}`)
         return kept
     }
-    const { problems, output } = await runPreflight(host, params, context, { candidate, live, own })
+    const { problems, findings, output } = await runPreflight(host, params, context, { candidate, live, own })
     if (problems.length > 0) {
         const kept = keep()
         throw new Fault('failed', `cannot apply the ${area.title.toLowerCase()}: ${problems.join('; ')}`, {
@@ -66,12 +67,15 @@ async function prepare(
         ...(params.client === undefined ? {} : { client: params.client }),
         ...(params.server === undefined ? {} : { server: params.server }),
     }
+    const told = worthTelling(findings).map(({ level, text }) => `${level}: ${text}`)
+    for (const text of told) context.warn(text)
     if (area.apply !== undefined) {
         const seconds = Math.round(params.timeoutMs / 1000)
         const answer = await context.ask({
             id: area.apply,
             text: [
                 `Apply the ${area.title.toLowerCase()} now? It was checked; ${addressLine(addresses)}`,
+                ...told,
                 `Your connection may break. The old state returns by itself after ${seconds} s unless you confirm the new one over a new connection with: proxsavectl commit`,
             ].join('\n'),
             choices: [

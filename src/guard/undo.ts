@@ -15,7 +15,7 @@ import { rollBackNow } from './fire.ts'
 import { withGuardTrees } from './host.ts'
 import { loadGuarded } from './place.ts'
 import { GuardDirectory } from './record.ts'
-import { type AppliedResult, guardFor, type GuardHost, type GuardParams } from './tasks.ts'
+import { type AppliedResult, guardFor, type GuardHost, type GuardParams, guardTaskIds } from './tasks.ts'
 
 /** Nothing when the guard is armed (its own rollback does it), has fired, or never applied anything. */
 export async function takeBackConfirmed(
@@ -24,6 +24,10 @@ export async function takeBackConfirmed(
     context: TaskContext,
 ): Promise<void> {
     const first = guardFor(host, params, context)
+    if (!first.exists() && context.results.get(guardTaskIds(params.area).apply) !== undefined)
+        throw new Fault('failed', 'cannot undo it: what the guard had kept is not there any more', {
+            hint: 'the backup before it has the old files',
+        })
     if (!first.exists() || first.state() !== 'DISARMED' || first.applied() === undefined) return
     const record = first.record()
     const { title } = areaById(record.area)
