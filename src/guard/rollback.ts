@@ -16,6 +16,7 @@ import { showPath, toByteString } from '../host/tree.ts'
 import { applyUnit, areaHostOf, type GuardPlaces, timerUnit, withGuardTrees } from './host.ts'
 import { runWays } from './load.ts'
 import { observe } from './observe.ts'
+import { isMounted, putPmxcfsBack } from './pmxcfs.ts'
 import { type Executed, GuardDirectory, type GuardRecord, listGuards } from './record.ts'
 
 export interface RollbackHost extends GuardPlaces {
@@ -127,6 +128,10 @@ async function putFilesBack(
             const snapshot = Snapshot.read(own, 'snapshot')
             if (snapshot === undefined)
                 throw new Fault('stuck', 'cannot roll back: the snapshot of the guard is not there')
+            if (record.place === 'pmxcfs') {
+                if (!isMounted(host.root)) return ['/etc/pve is not mounted']
+                return putPmxcfsBack(snapshot.paths, live, snapshot, say)
+            }
             await sweepAppeared(record, live, own, snapshot, say)
             const problems = await putBack(snapshot.paths, live, snapshot, teller)
             dropSecondNames(snapshot, live)
