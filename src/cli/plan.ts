@@ -19,6 +19,7 @@ export interface ShownPlan {
     }
     exports?: { directory: string; categories: string[] }
     services: { unit: string; state: string }[]
+    console?: string
     guards: { title: string; apply?: string; commit: string; timeoutMs: number; files: number }[]
     commands: string[]
     warnings: string[]
@@ -36,6 +37,8 @@ export async function showPlan(output: Output, plan: ShownPlan): Promise<void> {
     line(
         `  mode ${plan.mode}${plan.cluster === undefined ? '' : `, cluster ${plan.cluster}`}${plan.exact ? ', exact' : ''}; signature: ${backup.signature}`,
     )
+
+    if (plan.console !== undefined) line(`${colour('yellow', 'Before you go on')}: ${safe(plan.console)}`)
 
     head('Categories')
     await output.table(

@@ -31,6 +31,9 @@ export async function consoleAdvice(
     })
     const after = addresses?.after
     if (after?.includes(session.server)) return undefined
-    const where = after === undefined ? 'will be is not known' : `will be ${after.join(', ') || 'none'}`
-    return `you came in over SSH to ${session.server}, and with this network that address is gone (what it ${where}): have the console of this host open before you go on`
+    const where =
+        after === undefined
+            ? 'nobody knows where the host will be'
+            : `the host will be at ${after.join(', ') || 'no address'}`
+    return `you came in over SSH to ${session.server}; with this network that address is gone, and ${where}: have the console of the host open before you go on`
 }

@@ -285,8 +285,6 @@ async function converseAbout(
             files: actions.length,
         }
     })
-    const advice = await consoleAdvice(daemon, survey, session)
-    if (advice !== undefined) warnings.unshift(advice)
     const free = freeBytes(state)
     const plan = makePlan({
         examined,
@@ -302,6 +300,7 @@ async function converseAbout(
         nowMs: clock.nowMs(),
         warnings,
         irreversible: database?.irreversible,
+        console: await consoleAdvice(daemon, survey, session),
         guards,
         unitStates: await unitStates(daemon, units),
         freeBytes: free,

@@ -27,6 +27,7 @@ export interface PlanParts {
     irreversible?: string[]
     /** Units of the host with their states, by name; none are known with another root. */
     unitStates: ReadonlyMap<string, string> | undefined
+    console: string | undefined
     guards: RestorePlan['guards']
     /** Bytes free below the state directory; undefined when that is not known. */
     freeBytes: number | undefined
@@ -101,6 +102,7 @@ export function makePlan(parts: PlanParts): BarePlan {
                   },
               }),
         services,
+        ...(parts.console === undefined ? {} : { console: parts.console }),
         guards: parts.guards,
         commands: survey.commands,
         warnings: [...parts.warnings, ...survey.warnings],

@@ -72,6 +72,8 @@ export interface RestorePlan {
     exports?: { directory: string; categories: string[] }
     /** Units that are stopped before and started after, in the order of stopping. */
     services: { unit: string; state: string }[]
+    /** For somebody who came in over SSH to an address that would go: to be read before anything else. */
+    console?: string
     /** What is applied under a guard, behind everything else, in this order. */
     guards: {
         area: string
