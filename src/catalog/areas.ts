@@ -5,6 +5,8 @@ export type AreaId = 'access' | 'firewall' | 'ssh' | 'network'
 export interface Area {
     id: AreaId
     title: string
+    /** As it stands within a sentence. */
+    phrase: string
     /** Asked before anything is armed; default no. */
     apply?: string
     /** Asked once the new state is there; default to roll back. */
@@ -22,6 +24,7 @@ export const areas: readonly Area[] = [
     {
         id: 'access',
         title: 'Access',
+        phrase: 'access',
         commit: 'access.commit',
         sweeps: ['/etc/sudoers.d', '/etc/pam.d'],
         always: [],
@@ -30,6 +33,7 @@ export const areas: readonly Area[] = [
     {
         id: 'firewall',
         title: 'Firewall',
+        phrase: 'the firewall',
         commit: 'firewall.commit',
         sweeps: [],
         always: [],
@@ -38,6 +42,7 @@ export const areas: readonly Area[] = [
     {
         id: 'ssh',
         title: 'SSH',
+        phrase: 'SSH',
         commit: 'ssh.commit',
         sweeps: ['/etc/ssh/sshd_config.d'],
         always: [],
@@ -46,6 +51,7 @@ export const areas: readonly Area[] = [
     {
         id: 'network',
         title: 'Network',
+        phrase: 'the network',
         apply: 'network.apply',
         commit: 'network.commit',
         sweeps: ['/etc/network/interfaces.d'],

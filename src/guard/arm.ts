@@ -96,7 +96,7 @@ export async function arm(
     try {
         await systemd.startTransientTimer({
             unit: rollbackUnit(guard.id),
-            description: `proxsave: roll back the ${area.title.toLowerCase()} unless it is confirmed`,
+            description: `proxsave: roll back ${area.phrase} unless it is confirmed`,
             afterMs: wish.timeoutMs,
         })
     } catch (error) {

@@ -44,7 +44,7 @@ export async function awaitDecision(
     const record = guard.record()
     const area = areaById(record.area)
     const armed = guard.armed()
-    const ended = () => endOf(host, guard, context, area.title)
+    const ended = () => endOf(host, guard, context, area.phrase)
     if (armed === undefined) return ended()
     if (armed.boot !== host.clock.bootId()) {
         // The boot unit should have done it before the network came up.
@@ -58,7 +58,7 @@ export async function awaitDecision(
         value = await context.ask(
             {
                 id: area.commit,
-                text: questionText(area.title, guard, applied),
+                text: questionText(area.phrase, guard, applied),
                 choices: [
                     { value: 'COMMIT', text: 'keep the new state' },
                     { value: 'ROLLBACK', text: 'return to the old one now' },
@@ -82,9 +82,9 @@ async function endOf(
     host: GuardHost,
     guard: GuardDirectory,
     context: TaskContext,
-    title: string,
+    phrase: string,
 ): Promise<string> {
-    if (guard.state() === 'EXECUTED') throw rolledBack(guard, title)
+    if (guard.state() === 'EXECUTED') throw rolledBack(guard, phrase)
     const by = guard.confirmed()?.by ?? 'the removal of armed'
     try {
         await host.systemd.stop(timerUnit(guard.id))
@@ -92,18 +92,19 @@ async function endOf(
         // It finds nothing armed when it fires.
     }
     for (const name of ['proxsave', 'commit', 'rollback']) guard.remove(name)
-    context.log(`confirmed by ${by}: the new ${title.toLowerCase()} stays`)
+    context.log(`confirmed by ${by}: the new state of ${phrase} stays`)
     return by
 }
 
-function questionText(title: string, guard: GuardDirectory, applied: AppliedResult | undefined): string {
-    const { addresses } = guard.record()
+function questionText(phrase: string, guard: GuardDirectory, applied: AppliedResult | undefined): string {
+    const record = guard.record()
+    const { addresses } = record
     const told = worthTelling(applied?.health ?? []).map(({ level, text }) => `${level}: ${text}`)
     const health =
         applied === undefined ? [] : told.length === 0 ? ['All checks of the host are well.'] : told
     const problem = applied?.problem === undefined ? [] : [applied.problem]
     return [
-        `The new ${title.toLowerCase()} is in place.${movedLine(addresses)}`,
+        `The new state of ${phrase} is in place.${record.area === 'network' ? movedLine(addresses) : ''}`,
         ...problem,
         ...health,
         'Can you still reach this host? Over a new connection: proxsavectl commit keeps it, proxsavectl rollback returns now; without either the old state returns by itself.',

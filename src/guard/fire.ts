@@ -41,8 +41,8 @@ export async function rollBackNow(
 }
 
 function stuck(guard: GuardDirectory): Fault {
-    const { title } = areaById(guard.record().area)
-    return new Fault('stuck', `cannot roll back the ${title.toLowerCase()}: the guard is still armed`, {
+    const { phrase } = areaById(guard.record().area)
+    return new Fault('stuck', `cannot roll back ${phrase}: the guard is still armed`, {
         hint: `${guard.file('log')} tells why; the old files are in ${guard.file('old-files')}`,
     })
 }

@@ -114,4 +114,4 @@ async function lockGuard(host: GuardHost, guard: GuardDirectory): Promise<Lock> 
     }
 }
 
-const fired = (guard: GuardDirectory): Fault => rolledBack(guard, areaById(guard.record().area).title)
+const fired = (guard: GuardDirectory): Fault => rolledBack(guard, areaById(guard.record().area).phrase)

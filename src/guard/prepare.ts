@@ -7,7 +7,7 @@ import type { TaskContext, TaskKind } from '../engine/kinds.ts'
 import { makePrivateDirectory } from '../host/data-file.ts'
 import { PlaceTree } from '../host/place.ts'
 import { toByteString } from '../host/tree.ts'
-import type { Candidate } from './area.ts'
+import type { AreaHost, Candidate } from './area.ts'
 import { candidateOf, keepCopy } from './candidate.ts'
 import { areaHostOf } from './host.ts'
 import { worthTelling } from './observe.ts'
@@ -58,12 +58,12 @@ async function prepare(
     const { problems, findings, output } = await runPreflight(host, params, context, { candidate, live, own })
     if (problems.length > 0) {
         const kept = keep()
-        throw new Fault('failed', `cannot apply the ${area.title.toLowerCase()}: ${problems.join('; ')}`, {
+        throw new Fault('failed', `cannot apply ${area.phrase}: ${problems.join('; ')}`, {
             hint: `nothing of it was changed; the files are in ${kept}${output === undefined ? '' : `, what the checks said in ${output}`}`,
         })
     }
     const addresses = {
-        ...((await code.addresses?.(look, candidate)) ?? { before: [] }),
+        ...(await addressesOf(host, params.area, look, candidate)),
         ...(params.client === undefined ? {} : { client: params.client }),
         ...(params.server === undefined ? {} : { server: params.server }),
     }
@@ -74,7 +74,7 @@ async function prepare(
         const answer = await context.ask({
             id: area.apply,
             text: [
-                `Apply the ${area.title.toLowerCase()} now? It was checked; ${addressLine(addresses)}`,
+                `Apply ${area.phrase} now? It was checked; ${addressLine(addresses)}`,
                 ...told,
                 `Your connection may break. The old state returns by itself after ${seconds} s unless you confirm the new one over a new connection with: proxsavectl commit`,
             ].join('\n'),
@@ -88,12 +88,23 @@ async function prepare(
         if (answer !== 'yes') {
             const kept = keep()
             context.warn(
-                `the ${area.title.toLowerCase()} was not applied, nothing of it was changed; its checked files are in ${kept}; to apply it later, restore this category again and answer ${area.apply} with yes`,
+                `${area.phrase} was not applied, nothing of it was changed; its checked files are in ${kept}; to apply it later, restore this category again and answer ${area.apply} with yes`,
             )
             return { apply: false, kept }
         }
     }
     return { apply: true, ways: await code.ways(look, candidate), addresses }
+}
+
+/** Only the network moves a host: with the other areas it stays where it is. */
+async function addressesOf(
+    host: GuardHost,
+    area: GuardParams['area'],
+    look: AreaHost,
+    candidate: Candidate,
+): Promise<Addresses> {
+    const seen = area === 'network' ? candidate : { ...candidate, changed: [] }
+    return (await host.areas.network.addresses?.(look, seen)) ?? { before: [] }
 }
 
 function addressLine({ before, after }: Pick<Addresses, 'before' | 'after'>): string {

@@ -80,7 +80,7 @@ async function rollBackLocked(
         return { done: 'disarmed' }
     }
     const record = guard.record()
-    say(`rolling back the ${areaById(record.area).title.toLowerCase()} (${reasons[occasion]})`)
+    say(`rolling back ${areaById(record.area).phrase} (${reasons[occasion]})`)
     if (occasion !== 'boot') await stopUnit(host, applyUnit(guard.id))
     let problems: readonly string[] = []
     for (let attempt = 1; attempt <= bounds.attempts; attempt++) {

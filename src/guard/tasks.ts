@@ -71,7 +71,7 @@ export const preflightOutput = (context: TaskContext, area: string): string =>
     `${diagnosticsOf(context, area)}/preflight.txt`
 
 /** The end of a guard that fired; the change then ends `rolled-back`. */
-export function rolledBack(guard: GuardDirectory, title: string): Fault {
+export function rolledBack(guard: GuardDirectory, phrase: string): Fault {
     const executed = guard.executed()
     const reasons: Record<string, string> = {
         deadline: 'nobody confirmed it in time',
@@ -84,7 +84,7 @@ export function rolledBack(guard: GuardDirectory, title: string): Fault {
     const where = before.length === 0 ? '' : `the host is at ${before.join(', ')} again; `
     return new Fault(
         'rolled-back',
-        `cannot keep the new ${title.toLowerCase()}: it was rolled back, ${why}${problems}`,
+        `cannot keep the new state of ${phrase}: it was rolled back, ${why}${problems}`,
         {
             hint: `${where}${guard.file('log')} tells what was done`,
         },

@@ -30,7 +30,7 @@ export async function takeBackConfirmed(
         })
     if (!first.exists() || first.state() !== 'DISARMED' || first.applied() === undefined) return
     const record = first.record()
-    const { title } = areaById(record.area)
+    const { phrase } = areaById(record.area)
     const second = new GuardDirectory(host.disk, host.state, `${first.id}-undo`)
     let applied: AppliedResult | undefined
     if (second.state() === 'DISARMED' && second.applied() === undefined) {
@@ -59,7 +59,7 @@ export async function takeBackConfirmed(
     })
     second.removeAll()
     first.remove('applied')
-    context.log(`the ${title.toLowerCase()} is as it was before`)
+    context.log(`${phrase} is as it was before`)
 }
 
 /** The old files in the place of the new ones; when that fails the guard returns to the new ones at once. */

@@ -1,5 +1,5 @@
 /** Which tasks bring a category back, by strategy, and the order in which the tasks of a restore stand. */
-import { type AreaId, areas } from '../catalog/areas.ts'
+import { type AreaId, areaById, areas } from '../catalog/areas.ts'
 import type { Strategy } from '../catalog/category.ts'
 import { categoryById } from '../catalog/index.ts'
 import type { Json, PlannedTask } from '../engine/change.ts'
@@ -254,12 +254,12 @@ function guardTasks(area: AreaId, actions: readonly FileAction[], wish: GuardWis
         })),
         ...rest,
     } as unknown as Json
-    const title = areas.find(one => one.id === area)!.title.toLowerCase()
+    const { phrase } = areaById(area)
     const steps = [
-        ['prepare', `check the ${title}`],
-        ['arm', `arm the guard of the ${title}`],
-        ['apply', `apply the ${title}`],
-        ['confirm', `wait until the ${title} is confirmed`],
+        ['prepare', `check ${phrase}`],
+        ['arm', `arm the guard of ${phrase}`],
+        ['apply', `apply ${phrase}`],
+        ['confirm', `wait until ${phrase} is confirmed`],
     ] as const
     return steps.map(([verb, text]) => ({
         id: `${area}-${verb}`,
