@@ -35,6 +35,7 @@ export function guardArm(host: GuardHost): TaskKind<Json> {
             if (guard.armed() !== undefined) await rollBackNow(host, guard, context)
             // A guard that never came to be armed has nothing to tell.
             else if (guard.applied() === undefined && guard.executed() === undefined) guard.removeAll()
+            else guard.tidy()
         },
     }
 }
@@ -62,7 +63,9 @@ export async function arm(
     const { load } = await systemd.unitState(rollbackUnit(guard.id))
     if (load !== 'loaded')
         throw cannot(`systemd does not know ${rollbackUnit(guard.id)} (${load})`, 'install the package again')
-    const paths = pathsOf(wish.actions, area.always)
+    const paths = pathsOf(wish.actions, [...area.always, ...area.sweeps])
+    // Never half a guard that is armed.
+    guard.remove('armed')
     guard.removeAll()
     disk.mkdir(guard.path, 0o700)
     await withGuardTrees(host, guard, async (live, own) => {

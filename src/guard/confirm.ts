@@ -3,9 +3,10 @@ import { areaById } from '../catalog/areas.ts'
 import { Fault } from '../core/errors.ts'
 import type { Json } from '../engine/change.ts'
 import type { TaskContext, TaskKind } from '../engine/kinds.ts'
+import { dropSecondNames, Snapshot } from '../host/snapshot.ts'
 import { disarm } from './decide.ts'
 import { rollBackNow } from './fire.ts'
-import { timerUnit } from './host.ts'
+import { timerUnit, withGuardTrees } from './host.ts'
 import { worthTelling } from './observe.ts'
 import type { Addresses, GuardDirectory } from './record.ts'
 import {
@@ -73,7 +74,8 @@ export async function awaitDecision(
     } finally {
         await watching.close()
     }
-    if (value !== 'COMMIT') await rollBackNow(host, guard, context)
+    // An answer that an earlier process was given may have been about another one.
+    if (value !== 'COMMIT' || guard.armed() !== undefined) await rollBackNow(host, guard, context)
     return ended()
 }
 
@@ -84,16 +86,33 @@ async function endOf(
     context: TaskContext,
     phrase: string,
 ): Promise<string> {
-    if (guard.state() === 'EXECUTED') throw rolledBack(guard, phrase)
+    if (guard.state() === 'EXECUTED') {
+        guard.tidy()
+        throw rolledBack(guard, phrase)
+    }
     const by = guard.confirmed()?.by ?? 'the removal of armed'
     try {
         await host.systemd.stop(timerUnit(guard.id))
     } catch {
         // It finds nothing armed when it fires.
     }
-    for (const name of ['proxsave', 'commit', 'rollback']) guard.remove(name)
+    guard.tidy()
+    await dropUnneeded(host, guard)
     context.log(`confirmed by ${by}: the new state of ${phrase} stays`)
     return by
+}
+
+/** Files that did not change have one name again. The copies stay, for the undo. */
+async function dropUnneeded(host: GuardHost, guard: GuardDirectory): Promise<void> {
+    try {
+        await withGuardTrees(host, guard, (live, own) => {
+            const snapshot = Snapshot.read(own, 'snapshot')
+            if (snapshot !== undefined) dropSecondNames(snapshot, live)
+            own.settle()
+        })
+    } catch {
+        // It is confirmed, whatever else goes wrong.
+    }
 }
 
 function questionText(phrase: string, guard: GuardDirectory, applied: AppliedResult | undefined): string {

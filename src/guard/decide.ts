@@ -128,6 +128,10 @@ function tryDisarm(guard: GuardDirectory, by: string, clock: Clock): 'disarmed' 
                     hint: 'proxsavectl status tells when it is there',
                 },
             )
+        if (guard.marked('returning'))
+            throw new Fault('conflict', 'cannot commit: the old state is coming back already', {
+                hint: 'proxsavectl status tells when it is there',
+            })
         guard.remove('armed')
         tidyConfirmed(guard, { time: new Date(clock.nowMs()).toISOString(), by })
         return 'disarmed'

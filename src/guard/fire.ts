@@ -19,11 +19,17 @@ export async function rollBackNow(
     context: TaskContext,
 ): Promise<void> {
     if (guard.armed() === undefined) return
-    const { clock, disk } = host
+    const { clock } = host
     const deadline = guard.armed()
     const early = deadline !== undefined && clock.bootMs() < deadline.deadlineMs
     // What a timer that fires meanwhile shall know too.
-    if (early) disk.replace(guard.file('rollback'), new Uint8Array(), 0o600)
+    if (early)
+        try {
+            guard.mark('rollback')
+        } catch (error) {
+            // A disk without room must not keep the old state from coming back.
+            context.log(asFault(error).message)
+        }
     let started = false
     try {
         const result = await host.systemd.start(rollbackUnit(guard.id), unitMs)

@@ -27,7 +27,10 @@ export async function placeGuarded(
 ): Promise<void> {
     const lock = await lockGuard(host, guard)
     try {
-        if (guard.armed() === undefined) throw fired(guard)
+        if (hasFired(guard)) throw fired(guard)
+        if (guard.armed() === undefined)
+            throw new Fault('failed', 'cannot apply: the guard was disarmed before anything was applied')
+        guard.mark('placing')
         await withGuardTrees(host, guard, async (live, own) => {
             const snapshot = Snapshot.read(own, 'snapshot')
             if (snapshot === undefined) throw new Fault('stuck', 'cannot apply: the guard has no snapshot')
@@ -42,7 +45,7 @@ export async function placeGuarded(
                     warn: text => context.warn(text),
                     signal: context.signal,
                 })
-                writeAfter(own, live, [...work.removals, ...work.puts.keys()])
+                writeAfter(own, live, snapshot.paths)
             } finally {
                 ready.close()
             }
@@ -62,7 +65,8 @@ export async function loadGuarded(
     const directory = diagnosticsOf(context, record.area)
     const { way, problem } = await load(host, guard, record.ways, directory, context)
     if (problem !== undefined) context.warn(problem)
-    if (guard.armed() === undefined) throw fired(guard)
+    // Somebody who has removed `armed` meanwhile has confirmed it.
+    if (hasFired(guard)) throw fired(guard)
     guard.write('applied', { boot: host.clock.bootId(), ms: host.clock.bootMs() })
     const to = { disk: host.disk, directory, addresses: record.addresses }
     const health = await observe(host.areas[record.area], areaHostOf(host), to, 'after')
@@ -81,7 +85,7 @@ function load(
     return runWays(
         ways,
         async ({ argv: [name, ...args], timeoutMs }) => {
-            if (guard.armed() === undefined) throw fired(guard)
+            if (hasFired(guard)) throw fired(guard)
             const program = findProgram(name)
             if (program === undefined) return { ok: false, missing: true, why: 'it is not installed' }
             try {
@@ -114,4 +118,5 @@ async function lockGuard(host: GuardHost, guard: GuardDirectory): Promise<Lock> 
     }
 }
 
+const hasFired = (guard: GuardDirectory): boolean => guard.state() === 'EXECUTED' || guard.marked('returning')
 const fired = (guard: GuardDirectory): Fault => rolledBack(guard, areaById(guard.record().area).phrase)

@@ -82,6 +82,15 @@ export interface Confirmed {
     by: string
 }
 
+/** Files whose being there is all they say. The first two are for whoever sits at the console. */
+export type Marker =
+    | 'commit'
+    | 'rollback'
+    /** Files are being put in place, or were. */
+    | 'placing'
+    /** Old files are being put back, or were: what is there may be a mixture, and nobody can confirm it any more. */
+    | 'returning'
+
 export type GuardState = 'ARMED' | 'EXECUTED' | 'DISARMED'
 
 export const guardIdShape = /^[a-z0-9][a-z0-9-]{0,80}$/
@@ -154,8 +163,24 @@ export class GuardDirectory {
         return this.executed() === undefined ? 'DISARMED' : 'EXECUTED'
     }
 
-    marked(marker: 'commit' | 'rollback'): boolean {
+    marked(marker: Marker): boolean {
         return this.#disk.exists(this.file(marker))
+    }
+
+    /** Durable. */
+    mark(marker: Marker): void {
+        this.#disk.mkdir(this.path, 0o700)
+        this.#disk.replace(this.file(marker), new Uint8Array(), 0o600)
+    }
+
+    /** Behind its end: what nobody needs any more. The program is 100 MB. */
+    tidy(): void {
+        for (const name of ['commit', 'rollback', 'placing', 'returning', 'proxsave'])
+            try {
+                this.remove(name)
+            } catch {
+                // It is over, whatever lies about: a disk that fails must not make it look otherwise.
+            }
     }
 
     write(name: 'guard.json' | 'armed' | 'applied' | 'executed' | 'confirmed', value: object): void {

@@ -73,7 +73,7 @@ async function rollBackLocked(
     const armed = guard.armed()
     if (armed === undefined) return { done: 'nothing' }
     if (occasion === 'boot' && armed.boot === host.clock.bootId()) return { done: 'nothing' }
-    if (occasion !== 'asked' && guard.marked('commit') && guard.applied() && !guard.marked('rollback')) {
+    if (occasion !== 'asked' && isConfirmed(guard)) {
         guard.remove('armed')
         guard.write('confirmed', { time: now(host), by: 'a marker file' })
         say('confirmed by its marker file: the new state stays')
@@ -81,6 +81,12 @@ async function rollBackLocked(
     }
     const record = guard.record()
     say(`rolling back ${areaById(record.area).phrase} (${reasons[occasion]})`)
+    try {
+        guard.mark('returning')
+    } catch (error) {
+        // A disk without room must not keep the old state from coming back.
+        say(asFault(error).message)
+    }
     if (occasion !== 'boot') await stopUnit(host, applyUnit(guard.id))
     let problems: readonly string[] = []
     for (let attempt = 1; attempt <= bounds.attempts; attempt++) {
@@ -93,6 +99,8 @@ async function rollBackLocked(
         say('the guard stays armed; the next start tries again')
         return { done: 'failed', problems: [...problems] }
     }
+    // Whoever applies may have begun another command before it saw that we are here.
+    if (occasion !== 'boot') await stopUnit(host, applyUnit(guard.id))
     const loading = occasion === 'boot' ? [] : await loadAgain(guard, record, host, say)
     const why = occasion === 'deadline' && guard.marked('rollback') ? 'asked' : occasion
     const executed: Executed = { time: now(host), why, problems: loading }
@@ -101,9 +109,14 @@ async function rollBackLocked(
     if (occasion !== 'boot') await lookAround(guard, record, host)
     say(loading.length === 0 ? 'rolled back' : `rolled back; ${loading.join('; ')}`)
     if (occasion === 'asked') await stopUnit(host, timerUnit(guard.id))
-    // It is 100 MB, and nothing is left for it to do.
-    guard.remove('proxsave')
+    guard.tidy()
     return { done: 'rolled back', problems: loading }
+}
+
+/** By its marker, as long as all of the new state is there: none of it has gone back yet. */
+function isConfirmed(guard: GuardDirectory): boolean {
+    if (guard.marked('rollback') || guard.marked('returning') || guard.executed() !== undefined) return false
+    return guard.marked('commit') && guard.applied() !== undefined
 }
 
 const reasons: Record<Occasion, string> = {

@@ -28,24 +28,30 @@ export async function takeBackConfirmed(
         throw new Fault('failed', 'cannot undo it: what the guard had kept is not there any more', {
             hint: 'the backup before it has the old files',
         })
-    if (!first.exists() || first.state() !== 'DISARMED' || first.applied() === undefined) return
+    if (!first.exists() || first.state() !== 'DISARMED') return
+    const second = new GuardDirectory(host.disk, host.state, `${first.id}-undo`)
+    if (first.applied() === undefined) {
+        if (first.marked('placing')) await returnHalf(host, first, context)
+        // The end of an undo that did not get to this.
+        if (second.state() !== 'ARMED') second.removeAll()
+        return
+    }
     const record = first.record()
     const { phrase } = areaById(record.area)
-    const second = new GuardDirectory(host.disk, host.state, `${first.id}-undo`)
-    let applied: AppliedResult | undefined
-    if (second.state() === 'DISARMED' && second.applied() === undefined) {
-        const leave = await editedToLeave(host, first, context)
-        const { before, after, ...ends } = record.addresses
-        const addresses = { ...ends, before: after ?? [], after: before }
-        const { change, area, actions, timeoutMs, ways } = record
-        await arm(host, second, { change, area, actions, timeoutMs, ways, addresses }, context)
-        await returnFiles(host, first, second, leave, context)
-        applied = await loadGuarded(host, second, context)
-    } else if (second.state() === 'ARMED' && second.applied() === undefined) {
-        // An earlier process died between arming and the end of it: what it did half is not worth asking about.
-        await rollBackNow(host, second, context)
-    }
     try {
+        let applied: AppliedResult | undefined
+        if (second.state() === 'DISARMED' && second.applied() === undefined) {
+            const leave = await editedToLeave(host, first, context)
+            const { before, after, ...ends } = record.addresses
+            const addresses = { ...ends, before: after ?? [], after: before }
+            const { change, area, actions, timeoutMs, ways } = record
+            await arm(host, second, { change, area, actions, timeoutMs, ways, addresses }, context)
+            await returnFiles(host, first, second, leave, context)
+            applied = await loadGuarded(host, second, context)
+        } else if (second.state() === 'ARMED' && second.applied() === undefined) {
+            // An earlier process died between arming and the end of it: what it did half is not worth asking about.
+            await rollBackNow(host, second, context)
+        }
         await awaitDecision(host, second, applied, context)
     } catch (error) {
         // The next undo begins anew.
@@ -57,9 +63,18 @@ export async function takeBackConfirmed(
         if (snapshot !== undefined) dropSecondNames(snapshot, live)
         own.settle()
     })
-    second.removeAll()
+    // Before the second guard goes: an undo that comes again must not begin again.
+    first.remove('placing')
     first.remove('applied')
+    second.removeAll()
     context.log(`${phrase} is as it was before`)
+}
+
+/** `armed` was removed by hand while files were put in place: it stands again, and its own rollback does it. */
+async function returnHalf(host: GuardHost, guard: GuardDirectory, context: TaskContext): Promise<void> {
+    const { clock } = host
+    guard.write('armed', { boot: clock.bootId(), deadlineMs: clock.bootMs() })
+    await rollBackNow(host, guard, context)
 }
 
 /** The old files in the place of the new ones; when that fails the guard returns to the new ones at once. */

@@ -59,7 +59,7 @@ export interface DiskCalls {
 }
 
 export function realDisk(): Disk {
-    return diskOn(realCalls)
+    return diskOn(diskCalls)
 }
 
 /** The name of the unfinished copy that `replace` works on. A crash may leave one; the owner of the directory sweeps. */
@@ -166,7 +166,7 @@ function absentAsUndefined<T>(look: () => T): T | undefined {
     }
 }
 
-const realCalls: DiskCalls = {
+export const diskCalls: DiskCalls = {
     open(path, how, mode) {
         const flags = O_WRONLY | O_CREAT | O_NOFOLLOW | (how === 'create' ? O_EXCL : O_APPEND)
         return fs.openSync(path, flags, mode)

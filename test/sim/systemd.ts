@@ -1,6 +1,14 @@
 /** A stand-in for systemd that is as unkind as the real one: slow, failing, hanging, and sometimes not there at all. */
 import { Fault } from '../../src/core/errors.ts'
-import type { JobResult, Systemd, UnitState } from '../../src/host/systemd.ts'
+import {
+    type JobResult,
+    type Systemd,
+    timerOf,
+    type TransientResult,
+    type TransientRun,
+    type TransientTimer,
+    type UnitState,
+} from '../../src/host/systemd.ts'
 import type { SimClock } from './clock.ts'
 
 export interface SimUnit {
@@ -23,7 +31,14 @@ export interface SimUnit {
     /** Its process ends again behind a start that went well. */
     diesAfterStart?: boolean
     busy?: boolean
+    /** What it does when it is started; a start while it is at it waits for the same end. */
+    runs?: () => Promise<JobResult>
+    /** Tried again so long (ms) after it failed. */
+    restartMs?: number
 }
+
+/** What becomes of one transient unit. */
+export type SimRun = TransientResult | 'throws' | ((run: TransientRun) => Promise<TransientResult>)
 
 export class SimSystemd implements Systemd {
     readonly units = new Map<string, SimUnit>()
@@ -33,6 +48,16 @@ export class SimSystemd implements Systemd {
     busLost = 0
     reloadFails = false
     onCall: (call: string) => void = () => undefined
+    /** Made when a unit of an unknown name is asked for: `NAME@INSTANCE.service`. */
+    template: (name: string) => SimUnit | undefined = () => undefined
+    /** Taken one after the other; then all are done. */
+    readonly runs: SimRun[] = []
+    onRun: (run: TransientRun) => void = () => undefined
+    /** The next timer cannot be started; `lies`: it is said to have failed, and runs. */
+    timerFails: 'no' | 'fails' | 'lies' = 'no'
+    /** Timers that wait, by name. */
+    readonly timers = new Map<string, () => void>()
+    readonly #jobs = new Map<string, Promise<JobResult>>()
     readonly #clock: SimClock
 
     constructor(clock: SimClock, units: Record<string, SimUnit> = {}) {
@@ -51,6 +76,10 @@ export class SimSystemd implements Systemd {
 
     async stop(name: string, waitMs = 180_000): Promise<JobResult> {
         const unit = this.#call('stop', name)
+        if (this.timers.has(name)) {
+            this.endTimer(name)
+            return 'done'
+        }
         if (unit === undefined) return 'not-found'
         if (unit.stopFails !== undefined) return unit.stopFails
         const needs = unit.stopMs ?? 0
@@ -71,6 +100,7 @@ export class SimSystemd implements Systemd {
         if (unit === undefined) return 'not-found'
         if (unit.load === 'masked') throw new Fault('failed', `cannot start ${name}: Unit ${name} is masked.`)
         unit.busy = false
+        if (unit.runs !== undefined) return this.#work(name, unit)
         if (unit.startHangs) {
             unit.active = 'activating'
             await this.#pass(waitMs)
@@ -126,15 +156,77 @@ export class SimSystemd implements Systemd {
     }
 
     timerTimes = async () => ({})
-    startTransientTimer = async () => undefined
-    runTransient = async () => ({ result: 'done' }) as const
+
+    async startTransientTimer({ unit, afterMs }: TransientTimer): Promise<void> {
+        const name = timerOf(unit)
+        this.calls.push(`timer ${name} ${afterMs}`)
+        this.onCall(`timer ${name}`)
+        this.#bus()
+        const cannot = (why: string) => new Fault('failed', `cannot start the timer ${name}: ${why}`)
+        if (this.timers.has(name)) throw cannot('Unit exists')
+        if (this.timerFails === 'fails') throw cannot('systemd says failed')
+        const stop = this.#clock.afterAwake(afterMs, () => {
+            this.timers.delete(name)
+            void this.#start(unit)
+        })
+        this.timers.set(name, stop)
+        if (this.timerFails === 'lies') throw cannot('nobody could tell')
+    }
+
+    async runTransient(run: TransientRun): Promise<TransientResult> {
+        this.calls.push(`run ${run.unit} ${run.argv.join(' ')}`)
+        this.onCall(`run ${run.unit}`)
+        this.#bus()
+        const next = this.runs.shift() ?? { result: 'done' }
+        if (next === 'throws') throw new Fault('failed', `cannot run ${run.argv.join(' ')}: the bus is gone`)
+        if (typeof next === 'function') return next(run)
+        if (next.result === 'done') this.onRun(run)
+        else if (next.timedOut) await this.#pass(run.timeoutMs)
+        return next
+    }
+
+    endTimer(name: string): void {
+        this.timers.get(name)?.()
+        this.timers.delete(name)
+    }
+
+    /** The machine was started anew: nothing transient is left, nothing runs. */
+    reboot(): void {
+        this.timers.clear()
+        this.#jobs.clear()
+    }
+
     close = () => undefined
+
+    async #start(name: string): Promise<JobResult> {
+        const unit = this.#unit(name)
+        return unit === undefined ? 'not-found' : this.#work(name, unit)
+    }
+
+    #work(name: string, unit: SimUnit): Promise<JobResult> {
+        const job =
+            this.#jobs.get(name) ??
+            unit.runs!().then(result => {
+                this.#jobs.delete(name)
+                if (result !== 'done' && unit.restartMs !== undefined)
+                    this.#clock.afterAwake(unit.restartMs, () => void this.#start(name))
+                return result
+            })
+        this.#jobs.set(name, job)
+        return job
+    }
+
+    #unit(name: string): SimUnit | undefined {
+        const unit = this.units.get(name) ?? this.template(name)
+        if (unit !== undefined) this.units.set(name, unit)
+        return unit
+    }
 
     #call(verb: string, name: string): SimUnit | undefined {
         this.calls.push(`${verb} ${name}`)
         this.onCall(`${verb} ${name}`)
         this.#bus()
-        return this.units.get(name)
+        return this.#unit(name)
     }
 
     #bus(): void {
