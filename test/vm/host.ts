@@ -1,9 +1,9 @@
 /** A machine with both products in stand-ins, set up and saved: what the tests of restore work on, and how they hold it. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { childrenOf, Machine, type Ran } from './machine.ts'
 import { packagePath } from './package.ts'
-import { letIn, prepareSshd } from './ssh.ts'
+import { letIn, prepareSshd, SshSession } from './ssh.ts'
 import { holds, installServices, units } from './stand-ins/services.ts'
 import { dressTree, look } from './stand-ins/tree.ts'
 import { differences, type Tree } from './tree.ts'
@@ -25,6 +25,9 @@ export interface Plan {
     tasks: { id: string; kind: string }[]
     warnings: string[]
 }
+
+/** Short, because one test waits until it is over; long enough that a busy machine confirms in time. */
+export const guardSeconds = 20
 
 /** The phases that a restore can be held in, in their order. */
 export type Phase = 'planning' | 'stop' | 'start' | 'stage' | 'snapshot' | 'apply-1' | 'export' | 'check'
@@ -56,7 +59,7 @@ export class Host {
         await host.ctl('setup', '--defaults')
         writeFileSync(
             machine.path('/etc/proxsave/conf.d/20-keep.toml'),
-            '[target.local]\nkeep = "keep-all=1"\n',
+            `[target.local]\nkeep = "keep-all=1"\n[guard]\ntimeout = "${guardSeconds}s"\n`,
         )
         await machine.must(['systemctl', 'reload', 'proxsave'])
         await host.ctl('backup')
@@ -117,6 +120,30 @@ export class Host {
     /** Ids of all changes that left a trace on the disk. */
     ids(): Set<string> {
         return new Set(readdirSync(this.machine.live(`${state}/changes`)))
+    }
+
+    // --- guards ----------------------------------------------------------------------------------------------------
+
+    /** Resolves when a guard is armed and what it guards is in place: from then on it can be confirmed. Its id. */
+    async guardWaits(): Promise<string> {
+        const guards = this.machine.live(`${state}/guard`)
+        let found: string | undefined
+        await this.machine.until(phaseSeconds, 'a guard that waits', async () => {
+            const ids = existsSync(guards) ? readdirSync(guards) : []
+            found = ids.find(id => ['armed', 'applied'].every(name => existsSync(join(guards, id, name))))
+            return found !== undefined
+        })
+        return found!
+    }
+
+    /** Confirms as somebody at another computer does who connects anew, and again while sshd reads its files. */
+    async confirm(): Promise<{ status: number; output: string }> {
+        const deadline = performance.now() + guardSeconds * 1000
+        for (;;) {
+            const session = SshSession.begin(this.machine, 'proxsavectl commit')
+            const ended = { status: await session.ended, output: session.output }
+            if (ended.status !== 255 || performance.now() > deadline) return ended
+        }
     }
 
     // --- holding and killing ---------------------------------------------------------------------------------------

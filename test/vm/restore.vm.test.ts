@@ -1,12 +1,13 @@
 /**
  * Restore on a real machine with stand-ins of both products: every mode, the terminal lost in every phase, the daemon
- * killed between its tasks, undo after all that may come in between, a full disk, and services that do not obey.
+ * killed between its tasks, undo after all that may come in between, what is guarded confirmed or not, a full disk, and
+ * services that do not obey.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { Host, type Phase, state } from './host.ts'
+import { guardSeconds, Host, type Phase, state } from './host.ts'
 import { type Loss, losses, SshSession } from './ssh.ts'
-import { damage, damageDatabase, makeDatabase } from './stand-ins/tree.ts'
+import { damage, damageDatabase, damageSsh, keepSsh, makeDatabase } from './stand-ins/tree.ts'
 import { differences, type Tree } from './tree.ts'
 
 const root = process.getuid?.() === 0
@@ -78,14 +79,14 @@ describe.skipIf(!root)('restore', () => {
         expect(host.leftovers(), what).toEqual([])
     }
     /** Merged files, and directories that no action of the plan names, have times of the moment. */
+    const ofTheMoment = (line: string, whole: Tree) => {
+        const path = /^(".*?[^\\]"): mtime was /.exec(line)?.[1]
+        if (path === undefined) return false
+        const entry = whole.get(JSON.parse(path) as string)
+        return entry?.type === 'd' || entry?.path === 'fstab'
+    }
     const asAfter = async (what = 'as after') => {
-        const ofTheMoment = (line: string) => {
-            const path = /^(".*?[^\\]"): mtime was /.exec(line)?.[1]
-            if (path === undefined) return false
-            const entry = after.get(JSON.parse(path) as string)
-            return entry?.type === 'd' || entry?.path === 'fstab'
-        }
-        const found = (await host.changedSince(after)).filter(line => !ofTheMoment(line))
+        const found = (await host.changedSince(after)).filter(line => !ofTheMoment(line, after))
         expect(found, what).toEqual([])
         expect(await host.services(), what).toEqual(running)
         expect(host.leftovers(), what).toEqual([])
@@ -370,52 +371,121 @@ describe.skipIf(!root)('restore', () => {
             await asBefore()
         })
 
-    // --- RECOVERY ------------------------------------------------------------------------------------------------------
+    // --- the guard -----------------------------------------------------------------------------------------------------
 
-    step('RECOVERY: the database only where no member answers, and undone', async () => {
+    const ofSsh = (line: string) => /^"(etc\/ssh|root\/\.ssh)["/]/.test(line)
+    /** The host with another sshd than that of the backup; what puts the one of before back. */
+    let damaged: Tree
+    let heal: () => Promise<void>
+    /** After a whole restore that was confirmed. */
+    let confirmed: Tree
+
+    step('what could lock somebody out stays when it is confirmed over a new SSH connection', async () => {
         const { machine } = host
-        const corosync = [
-            'totem {\n  cluster_name: test\n  config_version: 2\n  version: 2\n}',
-            'nodelist {\n  node {\n    name: trixie\n    nodeid: 1\n    quorum_votes: 1\n    ring0_addr: 127.0.0.1\n  }',
-            '  node {\n    name: second\n    nodeid: 2\n    quorum_votes: 1\n    ring0_addr: second\n  }\n}\n',
-        ].join('\n')
-        const peer = '192.0.2.2'
-        writeFileSync(machine.path('/etc/hosts'), `127.0.0.1 localhost\n${peer} second\n`)
-        await machine.must(['systemctl', 'stop', 'pve-cluster'])
-        makeDatabase(machine, { 'corosync.conf': corosync })
-        mkdirSync(machine.path('/etc/corosync'), { recursive: true })
-        writeFileSync(machine.path('/etc/corosync/corosync.conf'), corosync)
-        // It looks but once a minute whether it is in a cluster.
-        await machine.must(['systemctl', 'restart', 'pve-cluster', 'proxsave'])
-        await host.ctl('backup')
-        await machine.must(['systemctl', 'stop', 'pve-cluster'])
-        damageDatabase(machine)
-        await machine.must(['systemctl', 'start', 'pve-cluster'])
-        const only = ['--mode', 'custom', '--category', 'pve_cluster', '--cluster', 'recovery']
-        const isolated = ['--answer', 'cluster.isolated=yes']
+        heal = await keepSsh(machine)
+        damageSsh(machine)
+        await machine.must(['systemctl', 'reload', 'ssh'])
+        damaged = await host.look()
+        const plan = await host.plan('--mode', 'full')
+        expect(plan.categories.find(({ id }) => id === 'ssh')?.action).toBe('guarded')
+        expect(plan.tasks.map(({ id }) => id).slice(-5)).toEqual([
+            ...['ssh-prepare', 'ssh-arm', 'ssh-apply', 'ssh-confirm'],
+            'unstage',
+        ])
+        const ahead = await host.run('restore', 'latest', ...answers, '--answer', 'ssh.commit=COMMIT')
+        expect(ahead.status, ahead.stderr).toBe(2)
+        expect(await host.changedSince(damaged)).toEqual([])
 
-        // Without an address of its own: the sshd of this machine answers there, and stands for the other member's.
-        await machine.must(['ip', 'route', 'add', 'local', peer, 'dev', 'lo'])
-        before = await host.look()
-        const known = host.ids()
-        const unsaid = await host.run('restore', 'latest', ...only, ...answers)
-        expect(unsaid.status, unsaid.stderr).toBe(4)
-        expect(host.ids()).toEqual(known)
-        const answered = await host.run('restore', 'latest', ...only, ...isolated, ...answers)
-        expect(answered.status, answered.stdout).toBe(1)
-        expect(answered.stderr).toContain('second')
-        await asBefore('a member answers')
+        const reloads = async () =>
+            (await machine.journal('ssh.service', 1000)).split('Reloaded ssh.service').length
+        const reloaded = await reloads()
+        // Opened before the new state is there: that it still works proves nothing.
+        const go = '/run/old-session-tries'
+        const old = SshSession.begin(
+            machine,
+            `sh -c 'while [ ! -e ${go} ]; do sleep 0.1; done; proxsavectl commit'`,
+        )
+        const session = SshSession.begin(
+            machine,
+            `proxsavectl restore latest --mode full ${answers.join(' ')} --json`,
+        )
+        const guard = await host.guardWaits()
+        await machine.must(['touch', go])
+        expect(await old.ended, old.output).toBe(4)
+        expect(old.output).toContain('before the new state')
+        const began = performance.now()
+        const { status, output } = await host.confirm()
+        console.log(`confirmed in ${Math.round(performance.now() - began)} ms: ${output}`)
+        expect(status, output).toBe(0)
+        expect(output).toContain('DISARMED')
+        expect([0, 6], session.output).toContain(await session.ended)
+        const end = JSON.parse(session.output.trimEnd().split('\n').at(-1)!) as {
+            result: string
+            change: string
+        }
+        expect(['ok', 'warning'], session.output).toContain(end.result)
+        expect(guard).toBe(`${end.change}-ssh`)
 
-        await machine.must(['ip', 'route', 'del', 'local', peer, 'dev', 'lo'])
-        const { end, stdout } = await restore(...only, ...isolated)
-        expect(['ok', 'warning'], stdout).toContain(end.result)
-        expect(readdirSync(machine.path('/var/lib/pve-cluster'))).toEqual(['config.db'])
-        expect(await machine.must(['cat', guest])).toContain('name: mail')
+        confirmed = await host.look()
+        const at = (path: string) => readFileSync(machine.path(path), 'utf8')
+        expect(at('/etc/ssh/sshd_config.d/50-site.conf')).toBe('MaxAuthTries 5\n')
+        expect(at('/etc/ssh/sshd_config.d/60-lost.conf')).toBe('Banner none\n')
+        expect(at('/root/.ssh/authorized_keys')).not.toContain('somebody was here')
         expect(await host.services()).toEqual(running)
-        await undo(end.change)
-        await asBefore('RECOVERY undone')
-        console.log('RECOVERY: refused while a member answers, done when none does, undone')
+        expect(host.leftovers()).toEqual([])
+        const asked = await machine.must(['sshd', '-T'])
+        expect(asked).toContain('maxauthtries 5')
+        expect(await reloads()).toBe(reloaded + 1)
+
+        // Those who came in by the new state are asked again before it goes.
+        const undone = undo(end.change)
+        await host.guardWaits()
+        const again = await host.confirm()
+        expect(again.status, again.output).toBe(0)
+        await undone
+        expect(await host.changedSince(damaged)).toEqual([])
+        expect(host.leftovers()).toEqual([])
     })
+
+    step('what nobody confirms goes back, and all the rest of the restore stays', async () => {
+        const { machine } = host
+        const began = performance.now()
+        const { end, status, stdout, stderr } = await restore('--mode', 'full')
+        console.log(
+            `a guard of ${guardSeconds} s that nobody confirmed: ended after ${Math.round(performance.now() - began)} ms`,
+        )
+        expect(status, stdout + stderr).toBe(7)
+        expect(end).toMatchObject({ event: 'end', result: 'rolled-back' })
+        expect(performance.now() - began).toBeGreaterThan(guardSeconds * 1000)
+        const now = await host.look()
+        expect(differences(damaged, now, { ignoring: ['atime'] }).filter(ofSsh)).toEqual([])
+        // What is merged, and directories that no action of the plan names, have times of the moment.
+        const rest = differences(confirmed, now, { ignoring: ['atime'] }).filter(line => !ofSsh(line))
+        expect(rest.filter(line => !ofTheMoment(line, confirmed))).toEqual([])
+        expect(differences(damaged, now, { ignoring: ['atime'] }).length).toBeGreaterThan(30)
+        expect(await host.services()).toEqual(running)
+        expect(host.leftovers()).toEqual([])
+        expect(await machine.must(['sshd', '-T'])).toContain('maxauthtries 4')
+        const told = await host.ctl('history', end.change)
+        console.log(told)
+        expect(told).toContain('rolled back')
+        expect(told).toContain('nobody confirmed')
+        const timers = await machine.must([
+            'systemctl',
+            'list-units',
+            '--all',
+            '--no-legend',
+            'proxsave-rollback@*',
+        ])
+        expect(timers.trim()).toBe('')
+
+        await undo(end.change)
+        expect(await host.changedSince(damaged)).toEqual([])
+        await heal()
+        await asBefore()
+    })
+
+    // --- no room -------------------------------------------------------------------------------------------------------
 
     step(
         'takes all back when the disk of its state is full, in any of its phases',
@@ -477,4 +547,51 @@ describe.skipIf(!root)('restore', () => {
         },
         200,
     )
+
+    // --- RECOVERY ------------------------------------------------------------------------------------------------------
+
+    step('RECOVERY: the database only where no member answers, and undone', async () => {
+        const { machine } = host
+        const corosync = [
+            'totem {\n  cluster_name: test\n  config_version: 2\n  version: 2\n}',
+            'nodelist {\n  node {\n    name: trixie\n    nodeid: 1\n    quorum_votes: 1\n    ring0_addr: 127.0.0.1\n  }',
+            '  node {\n    name: second\n    nodeid: 2\n    quorum_votes: 1\n    ring0_addr: second\n  }\n}\n',
+        ].join('\n')
+        const peer = '192.0.2.2'
+        writeFileSync(machine.path('/etc/hosts'), `127.0.0.1 localhost\n${peer} second\n`)
+        await machine.must(['systemctl', 'stop', 'pve-cluster'])
+        makeDatabase(machine, { 'corosync.conf': corosync })
+        mkdirSync(machine.path('/etc/corosync'), { recursive: true })
+        writeFileSync(machine.path('/etc/corosync/corosync.conf'), corosync)
+        // It looks but once a minute whether it is in a cluster.
+        await machine.must(['systemctl', 'restart', 'pve-cluster', 'proxsave'])
+        await host.ctl('backup')
+        await machine.must(['systemctl', 'stop', 'pve-cluster'])
+        damageDatabase(machine)
+        await machine.must(['systemctl', 'start', 'pve-cluster'])
+        const only = ['--mode', 'custom', '--category', 'pve_cluster', '--cluster', 'recovery']
+        const isolated = ['--answer', 'cluster.isolated=yes']
+
+        // Without an address of its own: the sshd of this machine answers there, and stands for the other member's.
+        await machine.must(['ip', 'route', 'add', 'local', peer, 'dev', 'lo'])
+        before = await host.look()
+        const known = host.ids()
+        const unsaid = await host.run('restore', 'latest', ...only, ...answers)
+        expect(unsaid.status, unsaid.stderr).toBe(4)
+        expect(host.ids()).toEqual(known)
+        const answered = await host.run('restore', 'latest', ...only, ...isolated, ...answers)
+        expect(answered.status, answered.stdout).toBe(1)
+        expect(answered.stderr).toContain('second')
+        await asBefore('a member answers')
+
+        await machine.must(['ip', 'route', 'del', 'local', peer, 'dev', 'lo'])
+        const { end, stdout } = await restore(...only, ...isolated)
+        expect(['ok', 'warning'], stdout).toContain(end.result)
+        expect(readdirSync(machine.path('/var/lib/pve-cluster'))).toEqual(['config.db'])
+        expect(await machine.must(['cat', guest])).toContain('name: mail')
+        expect(await host.services()).toEqual(running)
+        await undo(end.change)
+        await asBefore('RECOVERY undone')
+        console.log('RECOVERY: refused while a member answers, done when none does, undone')
+    })
 })

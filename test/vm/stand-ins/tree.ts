@@ -39,6 +39,8 @@ const host: Record<string, string> = {
     'etc/cron.d/report': '0 3 * * * root /usr/local/sbin/report\n',
     'etc/stand-in.conf': 'rest of /etc\n',
     'etc/fstab': 'shelf.example:/srv/shelf /mnt/shelf nfs defaults 0 0\n',
+    'etc/ssh/sshd_config.d/50-site.conf': 'MaxAuthTries 5\n',
+    'etc/ssh/sshd_config.d/60-lost.conf': 'Banner none\n',
     'etc/proxmox-backup/datastore.cfg': 'datastore: store\n\tpath /srv/store\n\n',
     'etc/proxmox-backup/user.cfg': 'user: root@pam\n\n',
     'usr/local/sbin/report': '#!/bin/sh\nexec uptime\n',
@@ -167,6 +169,33 @@ export async function damage(machine: Machine): Promise<void> {
     // New, and none of the backup's business.
     writeFileSync(at('etc/new.conf'), 'made since\n')
     writeFileSync(at('root/new.txt'), 'made since\n')
+}
+
+/** What a restore changes under a guard only: not part of `damage`, so that not every restore waits for somebody. */
+export function damageSsh(machine: Machine): void {
+    const at = (path: string) => machine.path(path)
+    writeFileSync(at('etc/ssh/sshd_config.d/50-site.conf'), 'MaxAuthTries 4\n# a longer one than before\n')
+    chmodSync(at('etc/ssh/sshd_config.d/50-site.conf'), 0o600)
+    unlinkSync(at('etc/ssh/sshd_config.d/60-lost.conf'))
+    writeFileSync(at('etc/ssh/sshd_config.d/70-new.conf'), 'LogLevel VERBOSE\n')
+    appendFileSync(at('root/.ssh/authorized_keys'), '# somebody was here\n')
+}
+
+/** The sshd of the host as it is now, and to take that back to the last nanosecond. */
+export async function keepSsh(machine: Machine): Promise<() => Promise<void>> {
+    const kept = '/var/tmp/ssh-kept'
+    await machine.must([
+        'sh',
+        '-ec',
+        `mkdir ${kept}; cp -a /etc/ssh ${kept}/etc; cp -a /root/.ssh ${kept}/root`,
+    ])
+    return async () => {
+        // Into the directories that are there, so that those above them stay as they are.
+        const back = `for pair in etc:/etc/ssh root:/root/.ssh; do
+            dir=\${pair#*:}; find "$dir" -mindepth 1 -delete; cp -aT "${kept}/\${pair%%:*}" "$dir"; done; rm -r ${kept}`
+        await machine.must(['sh', '-ec', back])
+        await machine.must(['systemctl', 'reload', 'ssh'])
+    }
 }
 
 /** Whatever of the host a restore could have touched. */
