@@ -4,7 +4,15 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+    existsSync,
+    lstatSync,
+    mkdirSync,
+    readdirSync,
+    readFileSync,
+    symlinkSync,
+    writeFileSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { suites } from './base.ts'
 import { Machine, type RunOptions } from './machine.ts'
@@ -16,6 +24,56 @@ if (!root) console.log('skipped: the container tests need root')
 
 /** Never in a backup, by contract: the private key. */
 const secrets = ['proxsave/identity.txt']
+
+const bootUnits = ['proxsave-rollback-boot.service', 'proxsave-rollback-pve.service']
+
+/** Units around ours as Proxmox and Debian order them at boot; what they run does not matter here. */
+const neighbours: Record<string, { unit: string[]; wantedBy: string }> = {
+    'pvenetcommit.service': {
+        unit: ['DefaultDependencies=no', 'After=local-fs.target', 'Before=sysinit.target'],
+        wantedBy: 'sysinit.target',
+    },
+    'networking.service': {
+        unit: [
+            'DefaultDependencies=no',
+            'Requires=local-fs.target',
+            'Wants=network.target network-pre.target',
+            'After=local-fs.target network-pre.target systemd-sysctl.service systemd-modules-load.service',
+            'Before=network.target shutdown.target network-online.target',
+            'Conflicts=shutdown.target',
+        ],
+        wantedBy: 'network-online.target',
+    },
+    'nftables.service': {
+        unit: [
+            'DefaultDependencies=no',
+            'Wants=network-pre.target',
+            'Before=network-pre.target shutdown.target',
+            'Conflicts=shutdown.target',
+        ],
+        wantedBy: 'sysinit.target',
+    },
+    'pve-cluster.service': {
+        unit: ['Wants=corosync.service', 'After=network.target time-sync.target', 'Before=corosync.service'],
+        wantedBy: 'multi-user.target',
+    },
+    'corosync.service': {
+        unit: ['Requires=network-online.target', 'After=network-online.target'],
+        wantedBy: 'multi-user.target',
+    },
+    'pve-firewall.service': {
+        unit: ['Wants=pve-cluster.service', 'After=pve-cluster.service network.target'],
+        wantedBy: 'multi-user.target',
+    },
+    'pvedaemon.service': {
+        unit: ['Wants=pve-cluster.service', 'After=pve-cluster.service network.target pve-firewall.service'],
+        wantedBy: 'multi-user.target',
+    },
+    'pveproxy.service': {
+        unit: ['Wants=pvedaemon.service', 'After=pve-storage.target pvedaemon.service'],
+        wantedBy: 'multi-user.target',
+    },
+}
 
 describe.skipIf(!root).each([...suites])('%s', suite => {
     let machine: Machine
@@ -103,7 +161,8 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         const installed = await apt('install', `./${basename(deb)}`)
         expect(installed.status, installed.stdout + installed.stderr).toBe(0)
         expect(await active()).toBe('active')
-        expect(await property('UnitFileState')).toBe('enabled')
+        for (const unit of ['proxsave.service', ...bootUnits])
+            expect(await property('UnitFileState', unit), unit).toBe('enabled')
         const status = await json<{ unfinished: unknown[]; guard: unknown }>(['status'])
         expect(status.unfinished).toEqual([])
         expect(status.guard).toBeNull()
@@ -169,18 +228,44 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         expect(await property('NextElapseUSecRealtime', timer)).not.toBe('')
     })
 
-    step('has units that systemd finds nothing wrong with', async () => {
-        const units = ['proxsave.service', 'proxsave-backup@daily.service', 'proxsave-backup@daily.timer']
-        const verified = await machine.run([
-            'systemd-analyze',
-            'verify',
-            '--man=no',
-            '--generators=yes',
-            ...units,
-        ])
-        const ours = (verified.stdout + verified.stderr).split('\n').filter(line => line.includes('proxsave'))
-        expect(ours).toEqual([])
-        expect(verified.status).toBe(0)
+    /** What systemd has against a boot and an instance of each of our units, with those of `more` around them. */
+    const unitProblems = async (more: typeof neighbours) => {
+        const dir = '/run/units-around'
+        for (const [name, { unit, wantedBy }] of Object.entries(more)) {
+            const text = ['[Unit]', ...unit, '[Service]', 'Type=oneshot', 'ExecStart=/bin/true', '']
+            const wants = `${machine.live(dir)}/${wantedBy}.wants`
+            mkdirSync(wants, { recursive: true })
+            writeFileSync(join(machine.live(dir), name), text.join('\n'))
+            symlinkSync(`../${name}`, join(wants, name))
+        }
+        const installed = (await machine.must(['dpkg', '-L', 'proxsave']))
+            .split('\n')
+            .filter(path => path.startsWith('/usr/lib/systemd/system/'))
+            .map(path => basename(path).replace('@.', '@daily.'))
+        expect(installed.length).toBe(6)
+        const verified = await machine.run(
+            [
+                ...['systemd-analyze', 'verify', '--man=no', '--generators=yes'],
+                ...[...installed, 'multi-user.target', 'rescue.target'],
+            ],
+            { env: { SYSTEMD_UNIT_PATH: `${dir}:` } },
+        )
+        await machine.must(['rm', '-rf', dir])
+        return (verified.stdout + verified.stderr)
+            .split('\n')
+            .filter(line => /proxsave|ordering cycle/i.test(line))
+    }
+
+    step('has units that systemd finds nothing wrong with, at a boot of Proxmox either', async () => {
+        expect(await unitProblems({})).toEqual([])
+        expect(await unitProblems(neighbours)).toEqual([])
+        // It does find what would be wrong.
+        const backwards = {
+            unit: ['DefaultDependencies=no', 'After=ssh.service'],
+            wantedBy: 'sysinit.target',
+        }
+        const found = await unitProblems({ ...neighbours, 'pvenetcommit.service': backwards })
+        expect(found.join('\n')).toMatch(/ordering cycle/i)
     })
 
     step('takes a backup', async () => {
@@ -355,16 +440,109 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         await succeeds(['verify', 'latest'])
     })
 
-    step('refuses to be removed while a guard is armed', async () => {
-        const guard = machine.path('/var/lib/proxsave/guard/test')
-        mkdirSync(guard, { recursive: true })
-        writeFileSync(join(guard, 'armed'), '')
-        const removed = await apt('remove', 'proxsave')
-        expect(removed.status).not.toBe(0)
-        expect(removed.stdout + removed.stderr).toContain('guard is armed')
-        expect(await active()).toBe('active')
-        await machine.must(['rm', '-r', '/var/lib/proxsave/guard/test'])
+    // --- a guard on this systemd ---------------------------------------------------------------------------------
+
+    /** The daemon is frozen meanwhile, and its watchdog is half a minute. */
+    const guardSeconds = 12
+    const site = '/etc/ssh/sshd_config.d/site.conf'
+
+    const restoreSsh = async () => {
+        const ran = await machine.run([
+            ...['proxsavectl', 'restore', 'latest', '--mode', 'custom', '--category', 'ssh', '--json'],
+            ...['--answer', 'confirm=RESTORE'],
+        ])
+        const end = JSON.parse(ran.stdout.trimEnd().split('\n').at(-1)!) as { result: string; change: string }
+        return { ...ran, end }
+    }
+    const changedSsh = async (before: Tree) =>
+        differences(before, await describeTree(machine.path('/etc/ssh')), { ignoring: ['atime'] })
+
+    step('checks what is guarded where only the checker sees it', async () => {
+        writeFileSync(
+            machine.path('/etc/proxsave/conf.d/30-guard.toml'),
+            `[guard]\ntimeout = "${guardSeconds}s"\n`,
+        )
+        await machine.must(['systemctl', 'reload', 'proxsave'])
+        writeFileSync(machine.path(site), 'NoSuchOption yes\n')
+        await succeeds(['backup'])
+        writeFileSync(machine.path(site), 'MaxAuthTries 4\n')
+        await machine.must(['systemctl', 'restart', 'ssh'])
+        const before = await describeTree(machine.path('/etc/ssh'))
+        const { end, status, stdout } = await restoreSsh()
+        expect(end.result, stdout).toBe('warning')
+        expect(status).toBe(6)
+        // Only the copy has that word: it was shown in the place of the real files.
+        const said = `/var/lib/proxsave/changes/${end.change}/diagnostics/ssh/preflight.txt`
+        expect(readFileSync(machine.path(said), 'utf8')).toContain('Bad configuration option: NoSuchOption')
+        expect(await succeeds(['history', end.change])).toMatch(/sshd -t: .*bad configuration option/i)
+        expect(await changedSsh(before)).toEqual([])
+        const mounts = await machine.must(['cat', '/proc/1/mountinfo'])
+        expect(mounts).not.toContain('/etc/ssh')
     })
+
+    step(
+        'rolls back by its timer alone, and is not removed meanwhile',
+        async () => {
+            writeFileSync(machine.path(site), 'MaxAuthTries 5\n')
+            await succeeds(['backup'])
+            writeFileSync(machine.path(site), 'MaxAuthTries 4\n# other than the backup\n')
+            await machine.must(['systemctl', 'reload', 'ssh'])
+            const before = await describeTree(machine.path('/etc/ssh'))
+            const main = await property('MainPID')
+            const restored = restoreSsh()
+            const guards = machine.live('/var/lib/proxsave/guard')
+            const waiting = (): string | undefined =>
+                !existsSync(guards)
+                    ? undefined
+                    : readdirSync(guards).find(id =>
+                          ['armed', 'applied'].every(name => existsSync(join(guards, id, name))),
+                      )
+            await machine.until(30, 'a guard that waits', async () => waiting() !== undefined)
+            const guard = waiting()!
+            expect(readFileSync(machine.path(site), 'utf8')).toBe('MaxAuthTries 5\n')
+            const unit = `proxsave-rollback@${guard}`
+            expect(await active(`${unit}.timer`)).toBe('active')
+            const removed = await apt('remove', 'proxsave')
+            // Nothing but the timer can take it back now.
+            await machine.must(['kill', '-STOP', main])
+            try {
+                expect(existsSync(join(guards, guard, 'armed'))).toBe(true)
+                expect(removed.status).not.toBe(0)
+                const said = removed.stdout + removed.stderr
+                for (const words of ['guard is armed', 'proxsavectl commit', 'proxsavectl rollback'])
+                    expect(said).toContain(words)
+                await machine.until(
+                    guardSeconds + 10,
+                    'the rollback',
+                    async () => !existsSync(join(guards, guard, 'armed')),
+                )
+            } finally {
+                await machine.must(['kill', '-CONT', main])
+            }
+            const { end, status, stdout, stderr } = await restored
+            expect(end.result, stdout + stderr).toBe('rolled-back')
+            expect(status).toBe(7)
+            expect(end.change).toBe(guard.replace(/-ssh$/, ''))
+            expect(await property('MainPID')).toBe(main)
+            expect(await changedSsh(before)).toEqual([])
+            // It looks around once more behind the removal of `armed`.
+            await machine.until(30, 'the end of the rollback', async () =>
+                ['inactive', 'failed'].includes(await active(`${unit}.service`)),
+            )
+            const journal = await machine.journal(`${unit}.service`)
+            expect(journal).toContain('nobody confirmed in time')
+            expect(journal).toContain('rolled back')
+            console.log(`${suite}: ${journal.trimEnd().split('\n').slice(-4).join('\n')}`)
+            expect(await machine.must(['sshd', '-T'])).toContain('maxauthtries 4')
+            expect(await active('ssh')).toBe('active')
+            // Neither the timer nor the unit is left.
+            expect(
+                (await machine.must(['systemctl', 'list-units', '--all', '--no-legend', `${unit}*`])).trim(),
+            ).toBe('')
+            await machine.must(['rm', site])
+        },
+        180,
+    )
 
     step('refuses to be removed while a change runs', async () => {
         const { main, worker } = await halfABackup()
@@ -415,10 +593,14 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
             'identity.txt',
             'recipients',
         ])
-        expect(readdirSync(machine.path('/etc/proxsave/conf.d'))).toEqual(['20-keep.toml'])
+        expect(readdirSync(machine.path('/etc/proxsave/conf.d'))).toEqual(['20-keep.toml', '30-guard.toml'])
         const state = readdirSync(machine.path('/var/lib/proxsave'))
         expect(state.length).toBeGreaterThan(0)
         expect(state.filter(name => !name.startsWith('signing_key'))).toEqual([])
+        for (const unit of bootUnits)
+            expect((await machine.run(['systemctl', 'cat', unit])).status, unit).not.toBe(0)
+        const links = ['/etc/systemd/system', '/var/lib/systemd/deb-systemd-helper-enabled']
+        expect((await machine.must(['find', ...links, '-name', 'proxsave*'])).trim()).toBe('')
         expect(existsSync(machine.path('/etc/apt/apt.conf.d/80proxsave'))).toBe(false)
     })
 })
