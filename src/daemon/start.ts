@@ -210,6 +210,8 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
                 })
             gone.release()
         },
+        // A configuration that cannot be read may have asked for more than the default keeps.
+        history: () => (daemon.config.fault === undefined ? daemon.config.config.history : undefined),
     })
     const [program, ...args] = options.command
     const runWorker = workerRunner({ argv: [program, ...args, 'worker'], state })

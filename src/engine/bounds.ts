@@ -7,10 +7,8 @@ export const bounds = {
     logLines: 256,
     /** A line of the log; the rest of a longer one is cut. */
     logLineBytes: 4096,
-    /** Undo material is kept for the newest changes … */
-    keptMaterial: 10,
-    /** … and for changes that are younger than this (ms): 30 days. */
-    keptMaterialMs: 30 * 24 * 3600 * 1000,
+    /** The newest changes stay with all that their undo needs, whatever the configuration says. */
+    keptAlways: 10,
     /** What one task may remember for its undo; larger material belongs into files below `dir`. */
     rememberedBytes: 64 * 1024 * 1024,
     /** Ids of one second are four random digits; a free one is found at once. */

@@ -1,6 +1,7 @@
 /** Runs changes, one at a time, and finishes at its start what a crash interrupted. */
 import { Fault, toRecord } from '../core/errors.ts'
 import { changeId } from '../core/ids.ts'
+import { defaultHistory, type HistoryRule } from '../format/config.ts'
 import type { TimedClock } from '../host/timer.ts'
 import { bounds } from './bounds.ts'
 import type { ChangeEvent, ChangeSummary, EndEvent, Json, Plan, ProgressEvent, Question } from './change.ts'
@@ -18,6 +19,8 @@ export interface RunnerOptions {
     random: (bytes: number) => Uint8Array
     /** Resolves when no worker of an earlier daemon is alive any more; recovery waits for it. */
     workersGone?: () => Promise<void>
+    /** How long finished changes are kept, asked behind each change; undefined: not known now, nothing is dropped. */
+    history?: () => HistoryRule | undefined
 }
 
 export interface StartOptions {
@@ -347,8 +350,10 @@ export class Runner {
     }
 
     #prune(): void {
+        const { clock, history = () => defaultHistory } = this.#options
         try {
-            this.#store.prune(this.#options.clock.nowMs())
+            const rule = history()
+            if (rule !== undefined) this.#store.prune(clock.nowMs(), rule)
         } catch {
             // Dropping old material is tried again after the next change; a failing disk shows there.
         }

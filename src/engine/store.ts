@@ -10,7 +10,7 @@
  */
 import { join } from 'node:path'
 import { Fault } from '../core/errors.ts'
-import { limits } from '../core/limits.ts'
+import { defaultHistory, type HistoryRule } from '../format/config.ts'
 import { type Disk, isTemporary } from '../host/disk.ts'
 import { bounds } from './bounds.ts'
 import type { ChangeSummary, Json } from './change.ts'
@@ -199,21 +199,21 @@ export class Store {
     }
 
     /**
-     * Drops what is older than anybody undoes or asks for. Changes that are not ended, are held, or could not be fully
-     * undone stay as they are; failed ones keep their undo material.
+     * Drops what is older than anybody undoes or asks for. Changes that are not ended, are held, failed, or could not be
+     * fully undone stay as they are, and so does what an undo that was not through would need again.
      */
-    prune(nowMs: number): void {
+    prune(nowMs: number, { keep, undoMs }: HistoryRule = defaultHistory): void {
         for (const name of this.#disk.list(this.#root))
             if (name.startsWith(gonePrefix)) this.#disk.removeTree(join(this.#root, name))
-        for (const [rank, change] of this.list().entries()) {
-            if (change.state !== 'done' || change.left !== undefined || this.#isHeld(change.id)) continue
-            if (rank >= limits.keptChanges) {
-                this.#dropWhole(change.id)
-                continue
-            }
-            const young = nowMs - Date.parse(change.ended ?? change.began) < bounds.keptMaterialMs
-            if (rank < bounds.keptMaterial || young || change.result === 'failed') continue
-            this.#dropMaterial(change.id)
+        const changes = this.list()
+        const wanted = new Set(changes.filter(isOpen).map(({ facts }) => facts.undoes))
+        for (const [rank, change] of changes.filter(({ state }) => state === 'done').entries()) {
+            const { id, ended, began } = change
+            if (rank < bounds.keptAlways || isOpen(change) || wanted.has(id) || this.#isHeld(id)) continue
+            const young = nowMs - Date.parse(ended ?? began) < undoMs
+            // What can still be undone is not forgotten, however many came after it.
+            if (rank >= keep && !(young && this.hasMaterial(id))) this.#dropWhole(id)
+            else if (!young) this.#dropMaterial(id)
         }
     }
 
@@ -268,6 +268,11 @@ export class Store {
 const changeIdShape = /^\d{8}-\d{6}-[0-9a-f]{4}$/
 const gonePrefix = '.gone-'
 const unknownKind = 'unknown'
+
+/** Nobody may be through with it: it goes on, it failed, or something of it is left. */
+function isOpen({ state, result, left }: ChangeSummary): boolean {
+    return state !== 'done' || result === 'failed' || left !== undefined
+}
 
 /** A change whose journal cannot be read is shown, not hidden. */
 function unreadable(id: string): ChangeSummary {

@@ -39,8 +39,15 @@ export interface Config {
     jobs: JobConfig[]
     guard: { timeoutMs: number }
     apt: { hook: 'on' | 'off' | 'strict' }
-    /** Finished changes whose journals `history` keeps. */
-    history: { keep: number }
+    history: HistoryRule
+}
+
+/** How long finished changes are kept. What failed, or waits to be confirmed, is kept whatever this says. */
+export interface HistoryRule {
+    /** `history` remembers this many, and whatever can still be undone. */
+    keep: number
+    /** What an undo needs is kept this long (ms), and longer for the newest few. */
+    undoMs: number
 }
 
 export interface LocalTargetConfig {
@@ -77,9 +84,12 @@ export interface JobConfig {
     note: string | undefined
 }
 
+const dayMs = 24 * 3_600_000
+
 /** The retention of the built-in target, and the one that `setup` writes. */
 export const defaultKeep = 'keep-last=3,keep-daily=7,keep-weekly=4,keep-monthly=6'
 export const defaultTargetPath = '/var/backups/proxsave'
+export const defaultHistory: HistoryRule = { keep: limits.keptChanges, undoMs: 30 * dayMs }
 /** What a source has that names only its remote. */
 export const rcloneDefaults = { timeoutMs: 30_000, config: '/root/.config/rclone/rclone.conf' } as const
 
@@ -109,7 +119,7 @@ export function defaultConfig(): Config {
         jobs: [],
         guard: { timeoutMs: 180_000 },
         apt: { hook: 'on' },
-        history: { keep: limits.keptChanges },
+        history: { ...defaultHistory },
     }
 }
 
@@ -237,6 +247,7 @@ const History = Type.Object(
                 description: `a whole number from 10 to ${limits.keptChanges}`,
             }),
         ),
+        undo: Type.Optional(Type.String({ description: 'a duration such as "30d", from 1d to 365d' })),
     },
     closed,
 )
@@ -348,7 +359,7 @@ class Reader {
         config.backup.spool = backup.spool
         this.#checkCategories(backup.categories, ['backup', 'categories'])
         config.apt.hook = this.#values<typeof Apt>('apt').hook ?? config.apt.hook
-        config.history.keep = this.#values<typeof History>('history').keep ?? config.history.keep
+        config.history = this.#history()
         const timeout = this.#values<typeof Guard>('guard').timeout
         if (timeout !== undefined)
             config.guard.timeoutMs = this.#duration(
@@ -367,6 +378,17 @@ class Reader {
         config.sources = this.#named('source').map(name => this.#source(name, config.targets))
         config.jobs = this.#named('job').map(name => this.#job(name, config.targets))
         return config
+    }
+
+    #history(): HistoryRule {
+        const { keep, undo } = this.#values<typeof History>('history')
+        return {
+            keep: keep ?? defaultHistory.keep,
+            undoMs:
+                undo === undefined
+                    ? defaultHistory.undoMs
+                    : this.#duration(['history', 'undo'], undo, dayMs, 365 * dayMs, '1d to 365d'),
+        }
     }
 
     #target(name: string): TargetConfig {

@@ -37,9 +37,11 @@ export class RunningDaemon {
         this.write('etc/network/interfaces', 'auto lo\niface lo inet loopback\n')
     }
 
-    static async begin(prepare: (daemon: RunningDaemon) => void = () => undefined): Promise<RunningDaemon> {
+    static async begin(
+        prepare: (daemon: RunningDaemon) => void | Promise<void> = () => undefined,
+    ): Promise<RunningDaemon> {
         const daemon = new RunningDaemon()
-        prepare(daemon)
+        await prepare(daemon)
         await daemon.start()
         return daemon
     }

@@ -127,11 +127,144 @@ describe('store', () => {
         }
     })
 
-    test('keeps the newest 500 changes', async () => {
+    test('keeps the newest 500 changes, and not one more that nothing can undo', async () => {
         const { at, ids } = await withChanges(505, 't1', 1000)
+        for (const id of ids.slice(0, 5)) at.sim.disk.removeTree(`/state/changes/${id}/undo`)
+        at.store.prune(at.clock.nowMs())
         const list = at.store.list()
         expect(list.length).toBe(500)
         expect(list.at(-1)?.id).toBe(ids[5]!)
         expect(at.sim.tree(`/state/changes/${ids[0]}`).size).toBe(0)
+    })
+
+    describe('is told how long', () => {
+        const materialOf = (at: Awaited<ReturnType<typeof withChanges>>['at'], ids: string[]) =>
+            ids.map(id => at.store.hasMaterial(id))
+
+        test('undo material is kept: no shorter, and no longer', async () => {
+            const { at, ids } = await withChanges(12)
+            const later = (days: number) => at.clock.nowMs() + days * day
+            at.store.prune(later(80), { keep: 500, undoMs: 90 * day })
+            expect(materialOf(at, ids).filter(Boolean)).toHaveLength(12)
+            at.store.prune(later(2), { keep: 500, undoMs: day })
+            expect(materialOf(at, ids)).toEqual([false, false, ...Array(10).fill(true)])
+            expect(at.store.list()).toHaveLength(12)
+        })
+
+        test('changes are kept: so many, the newest, and beyond them those that can still be undone', async () => {
+            const { at, ids } = await withChanges(15)
+            at.store.prune(at.clock.nowMs() + 2 * day, { keep: 12, undoMs: 3 * day })
+            expect(at.store.list().map(({ id }) => id)).toEqual(ids.toReversed())
+            at.store.prune(at.clock.nowMs() + 2 * day, { keep: 12, undoMs: day })
+            expect(at.store.list().map(({ id }) => id)).toEqual(ids.slice(3).toReversed())
+        })
+
+        test('the newest ten stay as they are, whatever it is', async () => {
+            const { at, ids } = await withChanges(12)
+            at.store.prune(at.clock.nowMs() + 400 * day, { keep: 1, undoMs: 1 })
+            expect(at.store.list().map(({ id }) => id)).toEqual(ids.slice(2).toReversed())
+            expect(materialOf(at, ids.slice(2)).every(Boolean)).toBe(true)
+        })
+
+        const least = { keep: 10, undoMs: day }
+        async function one(setup: string) {
+            const { at, ids } = await withChanges(1, setup)
+            at.store.remember(ids[0]!, 't1', 'kept')
+            return { at, id: ids[0]! }
+        }
+        type One = Awaited<ReturnType<typeof one>>
+        /** Twelve changes behind it, then a year. */
+        async function aYearLater({ at }: One, store = at.store) {
+            for (let number = 0; number < 12; number++) {
+                at.clock.advance(1000)
+                await at.runner.wait(at.runner.start(at.plan('t1')))
+            }
+            store.prune(at.clock.nowMs() + 365 * day, least)
+        }
+        const kept = ({ at, id }: One) => [
+            at.store.list().some(change => change.id === id),
+            at.store.remembered(id, 't1'),
+        ]
+
+        test('one that went well goes with all it had', async () => {
+            const old = await one('t1')
+            await aYearLater(old)
+            expect(kept(old)).toEqual([false, undefined])
+        })
+
+        test.each([
+            ['failed, and was undone', 't1 t2:do-error', undefined],
+            ['failed, and left something', 't1:undo-error t2:do-error', 1],
+            ['went well but for what it left', 't1 t2:optional,do-error,undo-error', 1],
+        ])('one that %s never goes', async (_, setup, left) => {
+            const old = await one(setup)
+            const { result, left: really } = old.at.store.summary(old.id)
+            expect([result, really?.length]).toEqual([
+                setup.includes('optional') ? 'warning' : 'failed',
+                left,
+            ])
+            await aYearLater(old)
+            expect(kept(old)).toEqual([true, 'kept'])
+        })
+
+        test('one whose guard is armed stays until it is not', async () => {
+            const old = await one('t1')
+            // The store of this runner knows of no guard: it is told to drop nothing.
+            await old.at.restart({ history: () => undefined }).recover()
+            await aYearLater(old, new Store(old.at.sim.disk, '/state', id => id === old.id))
+            expect(kept(old)).toEqual([true, 'kept'])
+            old.at.store.prune(old.at.clock.nowMs() + 365 * day, least)
+            expect(kept(old)).toEqual([false, undefined])
+        })
+
+        test('one that is not finished stays, and so does the one that it undoes', async () => {
+            const { at, ids } = await withChanges(1, 't1:undo-error')
+            const failed = at.runner.undo(ids[0]!, 'root')
+            expect((await at.runner.wait(failed)).result).toBe('failed')
+            at.kinds.register({ kind: 'test.stuck', do: async () => null, undo: () => new Promise(() => {}) })
+            const tasks = [{ id: 't1', kind: 'test.stuck', title: '', params: {} }]
+            const other = at.runner.start(at.plan('t1', { tasks }))
+            await at.runner.wait(other)
+            const interrupted = at.runner.undo(other, 'root')
+            await at.quiet()
+            at.restart()
+            const needed = [ids[0]!, other, interrupted]
+            for (const id of needed) at.store.remember(id, 't1', 'kept')
+            const after = at.clock.nowMs() + 365 * day
+            for (let number = 0; number < 12; number++) copyOf(at, ids[0]!, number)
+            at.store.prune(after, least)
+            const there = at.store.list().map(({ id }) => id)
+            expect(there).toContain(failed)
+            for (const id of needed)
+                expect([id, there.includes(id), at.store.remembered(id, 't1')]).toEqual([id, true, 'kept'])
+            expect(there).toHaveLength(10 + 4)
+        })
+
+        /** A change of another second that ended as that one did. */
+        function copyOf({ sim }: Awaited<ReturnType<typeof withChanges>>['at'], id: string, number: number) {
+            const other = `20270101-0000${String(number).padStart(2, '0')}-0000`
+            sim.disk.mkdir(`/state/changes/${other}`, 0o700)
+            const summary = Buffer.from(sim.disk.read(`/state/changes/${id}/summary`)!).toString()
+            const moved = { ...JSON.parse(summary), id: other, began: `2027-01-01T00:00:${number + 10}.000Z` }
+            sim.disk.replace(`/state/changes/${other}/summary`, Buffer.from(JSON.stringify(moved)), 0o600)
+        }
+    })
+
+    test('the rule is asked behind each change, and while it is not known nothing goes', async () => {
+        let rule: { keep: number; undoMs: number } | undefined
+        const { at, ids } = await withChanges(14, 't1', 2 * day)
+        at.restart({ history: () => rule })
+        await at.runner.recover()
+        at.clock.advance(40 * day)
+        const another = () => at.runner.wait(at.runner.start(at.plan('t1')))
+        const has = () => ids.filter(id => at.store.hasMaterial(id)).length
+        await another()
+        expect(has()).toBe(14)
+        rule = { keep: 500, undoMs: 61 * day }
+        await another()
+        expect(has()).toBe(10)
+        rule = { keep: 10, undoMs: day }
+        await another()
+        expect([has(), at.store.list().length]).toEqual([7, 10])
     })
 })

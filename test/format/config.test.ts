@@ -64,6 +64,7 @@ timeout = "5min"
 hook = "strict"
 [history]
 keep = 50
+undo = "90d"
 `)
         expect(config).toEqual({
             backup: {
@@ -105,7 +106,7 @@ keep = 50
             ],
             guard: { timeoutMs: 300_000 },
             apt: { hook: 'strict' },
-            history: { keep: 50 },
+            history: { keep: 50, undoMs: 90 * 24 * 3_600_000 },
         })
     })
 
@@ -204,6 +205,10 @@ describe('a mistake names file, line and the way out', () => {
             'did you mean "network"?',
         ],
         ['a short guard', '[guard]\ntimeout = "5s"', 2, '"timeout" is 5s: it is 10s to 1h'],
+        ['a short time for an undo', '[history]\nundo = "23h"', 2, '"undo" is 23h: it is 1d to 365d'],
+        ['a long time for an undo', '[history]\nundo = "53w"', 2, '"undo" is 53w: it is 1d to 365d'],
+        ['a time without a unit', '[history]\nundo = "30"', 2, 'cannot read the duration "30"'],
+        ['less history than ten changes', '[history]\nkeep = 9', 2, 'must be a whole number from 10 to 500'],
         ['a bare number', '[guard]\ntimeout = 180', 2, '"timeout" in [guard] must be a duration'],
         ['a name for a shell', '[job."a b"]\nschedule = "1:00"', 1, '"a b" cannot be the name of a job'],
         [
