@@ -13,6 +13,7 @@ import { Store } from '../engine/store.ts'
 import { guardAreas } from '../guard/areas/index.ts'
 import { registerGuardTasks } from '../guard/index.ts'
 import { listGuards } from '../guard/record.ts'
+import { sweepEnded } from '../guard/sweep.ts'
 import { systemClock } from '../host/clock.ts'
 import { realDisk } from '../host/disk.ts'
 import { exec } from '../host/exec.ts'
@@ -325,7 +326,8 @@ async function recover(daemon: Daemon): Promise<void> {
 }
 
 /** The snapshot of a guard lives as long as the undo material of its change. */
-function sweepGuards({ parts: { disk, state, store } }: Daemon): void {
+function sweepGuards({ parts: { disk, state, store, runner } }: Daemon): void {
+    if (runner.unfinished().length === 0) sweepEnded(disk, state)
     for (const guard of listGuards(disk, state)) {
         if (guard.state() === 'ARMED') continue
         const { change } = guard.record()

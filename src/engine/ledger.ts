@@ -139,7 +139,8 @@ export class Ledger {
 
     /**
      * What the next start does with this change when it is interrupted now: go on, or take back. It goes on behind the
-     * pivot, when the plan says so, and in a task that has come to ask whether its effect may stay.
+     * pivot, when the plan says so, in a task that has come to ask whether its effect may stay, and behind one that was
+     * told so: what a person has confirmed is not taken back because a process died.
      */
     get goesForward(): boolean {
         if (this.pastPivot || this.plan.recovery === 'resume' || this.plan.undoes !== undefined) return true
@@ -147,7 +148,16 @@ export class Ledger {
             asked =>
                 isCommit(asked.question.id) &&
                 asked.task !== undefined &&
-                this.stateOf(asked.task) === 'doing',
+                !asked.undoing &&
+                ['doing', 'done'].includes(this.stateOf(asked.task)),
+        )
+    }
+
+    /** The task has come to ask whether its effect may stay: when it runs again it goes on with that. */
+    asksToStay(task: string): boolean {
+        return (
+            this.stateOf(task) === 'doing' &&
+            this.asked.some(asked => asked.task === task && !asked.undoing && isCommit(asked.question.id))
         )
     }
 

@@ -42,6 +42,7 @@ export class Run {
     #stopLogTimer: (() => void) | undefined
     #abandoned = false
     #broke = false
+    #resumed = false
 
     constructor(host: RunHost, ledger: Ledger, journal: Journal, answers: Answers) {
         this.#host = host
@@ -123,6 +124,7 @@ export class Run {
     }
 
     recovered(text: string): void {
+        this.#resumed = true
         this.#must({ event: 'recovery', text })
     }
 
@@ -145,7 +147,7 @@ export class Run {
             if (state === 'done' || this.#skipped(task)) continue
             if (ledger.cancelled !== undefined && (state === 'waiting' || state === 'doing'))
                 return this.#turnCancelled(task)
-            const known = this.#knownFailure(task)
+            const known = this.#knownFailure(task) ?? this.#interrupted(task)
             // Dealt with as far as could be; undoing it now would take away what later tasks have put there.
             if (known !== undefined && task.optional && this.#laterStarted(task)) continue
             const fault = known ?? (await this.#do(task))
@@ -182,6 +184,23 @@ export class Run {
         if (state === 'waiting' || state === 'doing' || state === 'done') return undefined
         const error = this.ledger.errorOf(task.id)
         return error === undefined ? new Fault('failed', 'cannot tell why it failed') : fromRecord(error)
+    }
+
+    /**
+     * A group that a crash caught at work is taken back alone, when the change only goes on for what was confirmed before:
+     * what it guards would go on with less time than it was given, and nobody may be there any more.
+     */
+    #interrupted(task: PlannedTask): Fault | undefined {
+        const { ledger } = this
+        if (!this.#resumed || task.group === undefined || ledger.pastPivot) return undefined
+        if (ledger.plan.recovery === 'resume') return undefined
+        const group = this.#inGroup(task)
+        if (group.every(other => ledger.stateOf(other.id) === 'waiting')) return undefined
+        if (group.some(other => ledger.asksToStay(other.id))) return undefined
+        const fault = new Fault('failed', 'cannot go on: the daemon stopped in between')
+        this.#note({ event: 'log', level: 'warning', text: `${task.title}: ${fault.message}`, task: task.id })
+        this.#noteTask(task, 'failed', toRecord(fault))
+        return fault
     }
 
     #laterStarted(task: PlannedTask): boolean {
@@ -247,13 +266,11 @@ export class Run {
             this.#must({ event: 'task', task: task.id, state: 'doing' })
             const result = await kind.do(task.params, this.#context(task, this.#abort.signal))
             if (this.#abandoned) return undefined
-            this.#must(
-                { event: 'task', task: task.id, state: 'done' },
-                result === undefined ? {} : { result },
-            )
+            this.#done(task, result)
             return undefined
         } catch (error) {
             if (this.#abandoned) return undefined
+            if (error instanceof ConfirmedUnwritten) throw this.#cannotFinish()
             const fault = asFault(error)
             if (task.optional) {
                 const text = `${task.title}: ${fault.message}`
@@ -261,6 +278,26 @@ export class Run {
             }
             if (this.ledger.stateOf(task.id) !== 'waiting') this.#noteTask(task, 'failed', toRecord(fault))
             return fault
+        }
+    }
+
+    /** What a person has confirmed is not taken back because the journal refuses: the next start asks the task again. */
+    #done(task: PlannedTask, result: Json | undefined): void {
+        const { ledger } = this
+        const write = () =>
+            this.#must(
+                { event: 'task', task: task.id, state: 'done' },
+                result === undefined ? {} : { result },
+            )
+        try {
+            write()
+        } catch (error) {
+            if (!ledger.asksToStay(task.id)) throw error
+            try {
+                write()
+            } catch (again) {
+                throw new ConfirmedUnwritten('the journal refuses', { cause: again })
+            }
         }
     }
 
@@ -642,6 +679,8 @@ export class Run {
         return new Date(this.#host.clock.nowMs()).toISOString()
     }
 }
+
+class ConfirmedUnwritten extends Error {}
 
 /** Names that an end event has itself. */
 export const reservedFacts: ReadonlySet<string> = new Set([

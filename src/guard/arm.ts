@@ -12,10 +12,11 @@ import type { PathAction } from '../host/put-in-place.ts'
 import { saveBefore } from '../host/snapshot.ts'
 import { toByteString } from '../host/tree.ts'
 import { guardPath } from './forbidden.ts'
-import { areaHostOf, rollbackUnit, withGuardTrees } from './host.ts'
+import { areaHostOf, rollbackUnit, timerUnit, withGuardTrees } from './host.ts'
 import { observe } from './observe.ts'
 import type { Addresses, GuardDirectory, GuardRecord, Way } from './record.ts'
 import { rollBackNow } from './fire.ts'
+import { sweepTemporaries } from './sweep.ts'
 import { diagnosticsOf, guardFor, type GuardHost, type GuardParams, paramsOf, preparedOf } from './tasks.ts'
 
 export function guardArm(host: GuardHost): TaskKind<Json> {
@@ -31,11 +32,13 @@ export function guardArm(host: GuardHost): TaskKind<Json> {
             return { guard: guard.id }
         },
         async undo(given, context) {
-            const guard = guardFor(host, paramsOf(given), context)
+            const params = paramsOf(given)
+            const guard = guardFor(host, params, context)
             if (guard.armed() !== undefined) await rollBackNow(host, guard, context)
             // A guard that never came to be armed has nothing to tell.
             else if (guard.applied() === undefined && guard.executed() === undefined) guard.removeAll()
             else guard.tidy()
+            sweepTemporaries(host.disk, diagnosticsOf(context, params.area))
         },
     }
 }
@@ -64,8 +67,9 @@ export async function arm(
     if (load !== 'loaded')
         throw cannot(`systemd does not know ${rollbackUnit(guard.id)} (${load})`, 'install the package again')
     const paths = pathsOf(wish.actions, [...area.always, ...area.sweeps])
-    // Never half a guard that is armed.
+    // An arming that a crash cut short has left what it had: never half a guard that is armed, never two timers.
     guard.remove('armed')
+    await systemd.stop(timerUnit(guard.id))
     guard.removeAll()
     disk.mkdir(guard.path, 0o700)
     await withGuardTrees(host, guard, async (live, own) => {

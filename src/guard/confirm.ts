@@ -71,6 +71,10 @@ export async function awaitDecision(
                 if (answer === 'COMMIT') disarm(guard, by, host.clock)
             },
         )
+    } catch (error) {
+        // Confirmed or rolled back, and then the journal refused the answer: files are the truth.
+        if (guard.armed() !== undefined) throw error
+        return await ended()
     } finally {
         await watching.close()
     }

@@ -96,6 +96,8 @@ export type GuardState = 'ARMED' | 'EXECUTED' | 'DISARMED'
 export const guardIdShape = /^[a-z0-9][a-z0-9-]{0,80}$/
 
 export const guardId = (change: string, area: string): string => `${change}-${area}`
+/** The undo of a guarded change has a guard of its own. */
+export const undoSuffix = '-undo'
 export const guardsDirectory = (state: string): string => join(state, 'guard')
 
 /** Reads and writes one guard directory; every write is durable when it returns. */
@@ -175,7 +177,7 @@ export class GuardDirectory {
 
     /** Behind its end: what nobody needs any more. The program is 100 MB. */
     tidy(): void {
-        for (const name of ['commit', 'rollback', 'placing', 'returning', 'proxsave'])
+        for (const name of ['commit', 'rollback', 'placing', 'returning', 'after.json.new', 'proxsave'])
             try {
                 this.remove(name)
             } catch {

@@ -10,7 +10,7 @@ import { close } from '../host/libc.ts'
 import { lockHolder } from '../host/lock-holder.ts'
 import { breathing, type PlaceTree } from '../host/place.ts'
 import { putBack } from '../host/put-back.ts'
-import { lookPast, type Teller } from '../host/put-in-place.ts'
+import { lookPast, sweep, type Teller } from '../host/put-in-place.ts'
 import { dropSecondNames, Snapshot } from '../host/snapshot.ts'
 import { showPath, toByteString } from '../host/tree.ts'
 import { applyUnit, areaHostOf, type GuardPlaces, timerUnit, withGuardTrees } from './host.ts'
@@ -108,7 +108,8 @@ async function rollBackLocked(
     guard.remove('armed')
     if (occasion !== 'boot') await lookAround(guard, record, host)
     say(loading.length === 0 ? 'rolled back' : `rolled back; ${loading.join('; ')}`)
-    if (occasion === 'asked') await stopUnit(host, timerUnit(guard.id))
+    // Also when its unit was started early.
+    if (occasion !== 'boot') await stopUnit(host, timerUnit(guard.id))
     guard.tidy()
     return { done: 'rolled back', problems: loading }
 }
@@ -145,6 +146,8 @@ async function putFilesBack(
                 if (!isMounted(host.root)) return ['/etc/pve is not mounted']
                 return putPmxcfsBack(snapshot.paths, live, snapshot, say)
             }
+            // What an apply that was interrupted has left did not appear: it is our own.
+            for (const path of snapshot.paths) sweep(live, path, teller)
             await sweepAppeared(record, live, own, snapshot, say)
             const problems = await putBack(snapshot.paths, live, snapshot, teller)
             dropSecondNames(snapshot, live)

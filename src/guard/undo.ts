@@ -14,7 +14,7 @@ import { editedSince } from './edited.ts'
 import { rollBackNow } from './fire.ts'
 import { withGuardTrees } from './host.ts'
 import { loadGuarded } from './place.ts'
-import { GuardDirectory } from './record.ts'
+import { GuardDirectory, undoSuffix } from './record.ts'
 import { type AppliedResult, guardFor, type GuardHost, type GuardParams, guardTaskIds } from './tasks.ts'
 
 /** Nothing when the guard is armed (its own rollback does it), has fired, or never applied anything. */
@@ -29,7 +29,7 @@ export async function takeBackConfirmed(
             hint: 'the backup before it has the old files',
         })
     if (!first.exists() || first.state() !== 'DISARMED') return
-    const second = new GuardDirectory(host.disk, host.state, `${first.id}-undo`)
+    const second = new GuardDirectory(host.disk, host.state, `${first.id}${undoSuffix}`)
     if (first.applied() === undefined) {
         if (first.marked('placing')) await returnHalf(host, first, context)
         // The end of an undo that did not get to this.

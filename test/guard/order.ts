@@ -18,13 +18,17 @@ export interface Where {
 
 /** Throws when a file was changed before all that must stand before it. Returns how many changes of files it saw. */
 export function checkForward(calls: readonly Call[], { root, guard, home }: Where): number {
-    const own = calls.filter(({ process }) => process === 'daemon')
+    const below = (path: string) => path.startsWith(`${join(root, home)}/`)
+    // Each daemon for itself: what another has made durable may be gone again.
+    const writer = calls.find(
+        call => /^daemon/.test(call.process) && changes(call) && below(call.path),
+    )?.process
+    const own = calls.filter(({ process }) => process === writer)
     const at = (what: string, is: (call: Call) => boolean, from = 0) => {
         const found = own.findIndex((call, index) => index >= from && is(call))
         if (found < 0) throw new Error(`${what} is missing`)
         return found
     }
-    const below = (path: string) => path.startsWith(`${join(root, home)}/`)
     const first = own.findIndex(call => changes(call) && below(call.path))
     const durable = (name: string, temporary: string) => {
         const written = at(

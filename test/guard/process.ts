@@ -56,6 +56,11 @@ export class Process {
         this.#die()
     }
 
+    /** `at` counts from the first call of the process. */
+    meet(trouble: Trouble): void {
+        this.#trouble = trouble
+    }
+
     /** The disk works again. */
     mend(): void {
         this.#trouble = undefined

@@ -13,6 +13,7 @@ import { Store } from '../../src/engine/store.ts'
 import type { Checks, GuardArea } from '../../src/guard/area.ts'
 import { registerGuardTasks } from '../../src/guard/index.ts'
 import { GuardDirectory, listGuards } from '../../src/guard/record.ts'
+import { sweepEnded } from '../../src/guard/sweep.ts'
 import { type Occasion, rollBack } from '../../src/guard/rollback.ts'
 import type { GuardHost } from '../../src/guard/tasks.ts'
 import { realDisk } from '../../src/host/disk.ts'
@@ -116,6 +117,7 @@ export class GuardWorld {
     /** Exit statuses of what a rollback runs, one after the other; then 0. */
     statuses: number[] = []
     #activity = 0
+    #started = 0
 
     constructor() {
         this.begin()
@@ -226,7 +228,7 @@ export class GuardWorld {
     /** A daemon that first finishes what another has left. */
     start(trouble?: Trouble): Daemon {
         this.daemon?.process.kill()
-        const process = this.#process('daemon', trouble)
+        const process = this.#process(`daemon ${++this.#started}`, trouble)
         const store = new Store(process.disk, this.state)
         const clock = this.#clockOf(process)
         const kinds = new TaskKinds()
@@ -239,7 +241,14 @@ export class GuardWorld {
         })
         registerGuardTasks(kinds, this.guardHost(process, runner))
         for (const kind of this.#stageKinds()) kinds.register(kind)
-        const recovered = runner.recover().catch(() => undefined)
+        const recovered = runner
+            .recover()
+            .then(ends => {
+                // A change that is not finished may need them.
+                if (!process.dead && runner.unfinished().length === 0) sweepEnded(process.disk, this.state)
+                return ends
+            })
+            .catch(() => undefined)
         this.daemon = { process, runner, recovered }
         return this.daemon
     }
