@@ -37,6 +37,9 @@ export const state = '/var/lib/proxsave'
 const phaseSeconds = 30
 const successorSeconds = 30
 const quietSeconds = 60
+/** Behind the worker of a plan the daemon looks at units before a change begins: one look would come in between. */
+const settledLooks = 3
+const settledMs = 300
 
 export class Host {
     readonly machine: Machine
@@ -122,30 +125,6 @@ export class Host {
         return new Set(readdirSync(this.machine.live(`${state}/changes`)))
     }
 
-    // --- guards ----------------------------------------------------------------------------------------------------
-
-    /** Resolves when a guard is armed and what it guards is in place: from then on it can be confirmed. Its id. */
-    async guardWaits(): Promise<string> {
-        const guards = this.machine.live(`${state}/guard`)
-        let found: string | undefined
-        await this.machine.until(phaseSeconds, 'a guard that waits', async () => {
-            const ids = existsSync(guards) ? readdirSync(guards) : []
-            found = ids.find(id => ['armed', 'applied'].every(name => existsSync(join(guards, id, name))))
-            return found !== undefined
-        })
-        return found!
-    }
-
-    /** Confirms as somebody at another computer does who connects anew, and again while sshd reads its files. */
-    async confirm(): Promise<{ status: number; output: string }> {
-        const deadline = performance.now() + guardSeconds * 1000
-        for (;;) {
-            const session = SshSession.begin(this.machine, 'proxsavectl commit')
-            const ended = { status: await session.ended, output: session.output }
-            if (ended.status !== 255 || performance.now() > deadline) return ended
-        }
-    }
-
     // --- holding and killing ---------------------------------------------------------------------------------------
 
     /** The daemon as the host numbers it. */
@@ -203,16 +182,22 @@ export class Host {
     async #worker(daemon: number): Promise<number> {
         const deadline = performance.now() + phaseSeconds * 1000
         while (performance.now() < deadline) {
-            for (const pid of childrenOf(daemon)) {
-                try {
-                    if (readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('\0worker')) return pid
-                } catch {
-                    // It has ended meanwhile.
-                }
-            }
+            const [pid] = this.#workers(daemon)
+            if (pid !== undefined) return pid
             await Bun.sleep(1)
         }
         throw new Error('no worker of the plan was seen')
+    }
+
+    #workers(daemon: number): number[] {
+        return childrenOf(daemon).filter(pid => {
+            try {
+                return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('\0worker')
+            } catch {
+                // It has ended meanwhile.
+                return false
+            }
+        })
     }
 
     /** kill -9, at once. */
@@ -239,6 +224,17 @@ export class Host {
         await this.quiet()
     }
 
+    /** Quiet, and nothing is being planned either that would begin by itself. */
+    async settled(): Promise<void> {
+        let looks = 0
+        await this.machine.until(quietSeconds, 'rest', async () => {
+            await this.quiet()
+            looks = this.#workers(await this.daemon()).length === 0 ? looks + 1 : 0
+            if (looks < settledLooks) await Bun.sleep(settledMs)
+            return looks >= settledLooks
+        })
+    }
+
     async quiet(seconds = quietSeconds): Promise<void> {
         await this.machine.until(seconds, 'quiet', async () => {
             const ran = await this.run('status', '--json')
@@ -246,6 +242,58 @@ export class Host {
             const status = JSON.parse(ran.stdout) as { running: unknown; unfinished: unknown[] }
             return status.running === null && status.unfinished.length === 0
         })
+    }
+}
+
+/** Resolves when a guard is armed and what it guards is in place: from then on it can be confirmed. Its id. */
+export async function guardWaits(machine: Machine): Promise<string> {
+    const guards = machine.live(`${state}/guard`)
+    let found: string | undefined
+    await machine.until(phaseSeconds, 'a guard that waits', async () => {
+        const ids = existsSync(guards) ? readdirSync(guards) : []
+        found = ids.find(id => ['armed', 'applied'].every(name => existsSync(join(guards, id, name))))
+        return found !== undefined
+    })
+    return found!
+}
+
+/** Confirms as somebody at another computer does who connects anew, and again while sshd reads its files. */
+export async function confirmAnew(machine: Machine): Promise<{ status: number; output: string }> {
+    const deadline = performance.now() + guardSeconds * 1000
+    for (;;) {
+        const session = SshSession.begin(machine, 'proxsavectl commit')
+        const ended = { status: await session.ended, output: session.output }
+        if (ended.status !== noConnection || performance.now() > deadline) return ended
+    }
+}
+
+/** What ssh ends with when there is no way in; for a moment that is so whenever sshd reads its files again. */
+const noConnection = 255
+
+/** A session that is there already, and that tries to confirm as soon as it is told to. */
+export async function waitingSession(
+    machine: Machine,
+): Promise<{ confirm(): Promise<{ status: number; output: string }> }> {
+    const [here, go] = ['/run/old-session-is-here', '/run/old-session-tries']
+    const command = `sh -c 'touch ${here}; while [ ! -e ${go} ]; do sleep 0.1; done; proxsavectl commit'`
+    let session: SshSession | undefined
+    await machine.until(phaseSeconds, 'the session', async () => {
+        if (session === undefined) {
+            const begun = SshSession.begin(machine, command)
+            session = begun
+            void begun.ended.then(() => {
+                if (session === begun && !existsSync(machine.live(here))) session = undefined
+            })
+        }
+        return existsSync(machine.live(here))
+    })
+    return {
+        async confirm() {
+            writeFileSync(machine.live(go), '')
+            const status = await session!.ended
+            for (const path of [here, go]) rmSync(machine.live(path))
+            return { status, output: session!.output }
+        },
     }
 }
 

@@ -15,8 +15,10 @@ import {
 } from 'node:fs'
 import { basename, join } from 'node:path'
 import { suites } from './base.ts'
+import { confirmAnew, guardWaits, waitingSession } from './host.ts'
 import { Machine, type RunOptions } from './machine.ts'
 import { packagePath } from './package.ts'
+import { letIn } from './ssh.ts'
 import { describeTree, differences, makeOdd, type Tree } from './tree.ts'
 
 const root = process.getuid?.() === 0
@@ -480,6 +482,30 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         expect(mounts).not.toContain('/etc/ssh')
     })
 
+    step('is confirmed over a new SSH connection, and not over an older one', async () => {
+        await letIn(machine)
+        writeFileSync(machine.path(site), 'MaxAuthTries 5\n')
+        await succeeds(['backup'])
+        writeFileSync(machine.path(site), 'MaxAuthTries 4\n# other than the backup\n')
+        await machine.must(['systemctl', 'reload', 'ssh'])
+        const old = await waitingSession(machine)
+        const restored = restoreSsh()
+        const guard = await guardWaits(machine)
+        const refused = await old.confirm()
+        expect(refused.status, refused.output).toBe(4)
+        expect(refused.output).toContain('before the new state')
+        const confirmed = await confirmAnew(machine)
+        expect(confirmed.status, confirmed.output).toBe(0)
+        const { end, status, stdout } = await restored
+        expect(['ok', 'warning'], stdout).toContain(end.result)
+        expect([0, 6]).toContain(status)
+        expect(readFileSync(machine.path(site), 'utf8')).toBe('MaxAuthTries 5\n')
+        const left = await machine.must([
+            ...['systemctl', 'list-units', '--all', '--no-legend', `proxsave-*${guard}*`],
+        ])
+        expect(left.trim()).toBe('')
+    })
+
     step(
         'rolls back by its timer alone, and is not removed meanwhile',
         async () => {
@@ -491,14 +517,7 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
             const main = await property('MainPID')
             const restored = restoreSsh()
             const guards = machine.live('/var/lib/proxsave/guard')
-            const waiting = (): string | undefined =>
-                !existsSync(guards)
-                    ? undefined
-                    : readdirSync(guards).find(id =>
-                          ['armed', 'applied'].every(name => existsSync(join(guards, id, name))),
-                      )
-            await machine.until(30, 'a guard that waits', async () => waiting() !== undefined)
-            const guard = waiting()!
+            const guard = await guardWaits(machine)
             expect(readFileSync(machine.path(site), 'utf8')).toBe('MaxAuthTries 5\n')
             const unit = `proxsave-rollback@${guard}`
             expect(await active(`${unit}.timer`)).toBe('active')

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { guardSeconds, Host, type Phase, state } from './host.ts'
+import { confirmAnew, guardSeconds, guardWaits, Host, type Phase, state, waitingSession } from './host.ts'
 import { type Loss, losses, SshSession } from './ssh.ts'
 import { damage, damageDatabase, damageSsh, keepSsh, makeDatabase } from './stand-ins/tree.ts'
 import { differences, type Tree } from './tree.ts'
@@ -215,7 +215,8 @@ describe.skipIf(!root)('restore', () => {
             // Nobody is there who could have confirmed anything: nothing has begun, or all of it was given ahead.
             if (loss === 'silence') await host.reached(known, 'unstage', 'done')
             await session.end()
-            await host.quiet()
+            // The restore itself may have been asked for, and is planned once more before it begins.
+            await host.settled()
             for (const id of host.ids()) if (!known.has(id)) await undo(id)
             await asBefore(what)
         } else {
@@ -400,21 +401,17 @@ describe.skipIf(!root)('restore', () => {
             (await machine.journal('ssh.service', 1000)).split('Reloaded ssh.service').length
         const reloaded = await reloads()
         // Opened before the new state is there: that it still works proves nothing.
-        const go = '/run/old-session-tries'
-        const old = SshSession.begin(
-            machine,
-            `sh -c 'while [ ! -e ${go} ]; do sleep 0.1; done; proxsavectl commit'`,
-        )
+        const old = await waitingSession(machine)
         const session = SshSession.begin(
             machine,
             `proxsavectl restore latest --mode full ${answers.join(' ')} --json`,
         )
-        const guard = await host.guardWaits()
-        await machine.must(['touch', go])
-        expect(await old.ended, old.output).toBe(4)
-        expect(old.output).toContain('before the new state')
+        const guard = await guardWaits(machine)
+        const refused = await old.confirm()
+        expect(refused.status, refused.output).toBe(4)
+        expect(refused.output).toContain('before the new state')
         const began = performance.now()
-        const { status, output } = await host.confirm()
+        const { status, output } = await confirmAnew(machine)
         console.log(`confirmed in ${Math.round(performance.now() - began)} ms: ${output}`)
         expect(status, output).toBe(0)
         expect(output).toContain('DISARMED')
@@ -439,8 +436,8 @@ describe.skipIf(!root)('restore', () => {
 
         // Those who came in by the new state are asked again before it goes.
         const undone = undo(end.change)
-        await host.guardWaits()
-        const again = await host.confirm()
+        await guardWaits(machine)
+        const again = await confirmAnew(machine)
         expect(again.status, again.output).toBe(0)
         await undone
         expect(await host.changedSince(damaged)).toEqual([])
