@@ -35,13 +35,16 @@ export function guardArm(host: GuardHost): TaskKind<Json> {
             const params = paramsOf(given)
             const guard = guardFor(host, params, context)
             if (guard.armed() !== undefined) await rollBackNow(host, guard, context)
-            // A guard that never came to be armed has nothing to tell.
-            else if (guard.applied() === undefined && guard.executed() === undefined) guard.removeAll()
+            else if (isEmpty(guard)) guard.removeAll()
             else guard.tidy()
             sweepTemporaries(host.disk, diagnosticsOf(context, params.area))
         },
     }
 }
+
+/** One that never came to be armed has nothing to tell. */
+const isEmpty = (guard: GuardDirectory): boolean =>
+    guard.applied() === undefined && guard.executed() === undefined && guard.confirmed() === undefined
 
 export interface ArmWish {
     change: string

@@ -106,8 +106,8 @@ async function endOf(
     return by
 }
 
-/** Files that did not change have one name again. The copies stay, for the undo. */
-async function dropUnneeded(host: GuardHost, guard: GuardDirectory): Promise<void> {
+/** Files that did not change, or are back, have one name again. The copies stay, for the undo. */
+export async function dropUnneeded(host: GuardHost, guard: GuardDirectory): Promise<void> {
     try {
         await withGuardTrees(host, guard, (live, own) => {
             const snapshot = Snapshot.read(own, 'snapshot')

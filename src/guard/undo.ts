@@ -6,10 +6,10 @@ import { areaById } from '../catalog/areas.ts'
 import { Fault } from '../core/errors.ts'
 import type { TaskContext } from '../engine/kinds.ts'
 import { putBack } from '../host/put-back.ts'
-import { dropSecondNames, Snapshot } from '../host/snapshot.ts'
+import { Snapshot } from '../host/snapshot.ts'
 import { showPath } from '../host/tree.ts'
 import { arm } from './arm.ts'
-import { awaitDecision } from './confirm.ts'
+import { awaitDecision, dropUnneeded } from './confirm.ts'
 import { editedSince } from './edited.ts'
 import { rollBackNow } from './fire.ts'
 import { withGuardTrees } from './host.ts'
@@ -38,6 +38,8 @@ export async function takeBackConfirmed(
     }
     const record = first.record()
     const { phrase } = areaById(record.area)
+    // Half removed: what it was is over.
+    if (!second.exists() && second.state() !== 'ARMED') second.removeAll()
     try {
         let applied: AppliedResult | undefined
         if (second.state() === 'DISARMED' && second.applied() === undefined) {
@@ -58,11 +60,7 @@ export async function takeBackConfirmed(
         if (second.state() !== 'ARMED') second.removeAll()
         throw error
     }
-    await withGuardTrees(host, first, (live, own) => {
-        const snapshot = Snapshot.read(own, 'snapshot')
-        if (snapshot !== undefined) dropSecondNames(snapshot, live)
-        own.settle()
-    })
+    await dropUnneeded(host, first)
     // Before the second guard goes: an undo that comes again must not begin again.
     first.remove('placing')
     first.remove('applied')
