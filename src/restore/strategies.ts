@@ -223,7 +223,10 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
         })
     if (restore.guard !== undefined)
         for (const { area, actions } of guards) tasks.push(...guardTasks(area, actions, restore.guard))
-    if (staged.length > 0) add('unstage', 'restore.unstage', 'remove what was unpacked', {})
+    // What somebody has confirmed does not go back because a copy could not be removed.
+    const confirmed = restore.guard !== undefined && guards.length > 0
+    if (staged.length > 0)
+        add('unstage', 'restore.unstage', 'remove what was unpacked', {}, confirmed ? { optional: true } : {})
     return tasks
 }
 

@@ -12,7 +12,7 @@ import { type Random, seeded } from './random.ts'
 
 if (!isRoot) console.log('skip: guarded changes need root')
 
-const wanted = Number(process.env.PROXSAVE_SIM ?? 360)
+const wanted = Number(process.env.PROXSAVE_SIM ?? 300)
 const firstSeed = Number(process.env.PROXSAVE_SIM_SEED ?? Math.floor(Math.random() * 1e6))
 
 const crash = (at: number): Trouble => ({ kind: 'crash', at })

@@ -241,7 +241,7 @@ function judge(
     }
     const open = stories.filter(({ events }) => events.at(-1)?.event !== 'end')
     if (open.length > 0) throw new Error(`not ended: ${open.map(({ id }) => id).join()}`)
-    const left = [...temporaries(world.root), ...temporaries(world.state), ...leftovers(world)]
+    const left = [...temporaries(world.root), ...temporaries(world.state), ...leftovers(world, fails)]
     if (left.length > 0) throw new Error(`left behind: ${left.slice(0, 5).join(', ')}`)
     const timers = [...world.systemd.timers.keys()]
     if (timers.length > 0) throw new Error(`timers left: ${timers.join(', ')}`)
@@ -276,7 +276,8 @@ const guardFiles = new Set([
     ...['appeared'],
 ])
 
-function leftovers(world: GuardWorld): string[] {
+/** A stage that could not be removed goes with the undo material. */
+function leftovers(world: GuardWorld, fails: boolean): string[] {
     const found: string[] = []
     const guards = join(world.state, 'guard')
     for (const id of existsSync(guards) ? readdirSync(guards) : []) {
@@ -286,7 +287,7 @@ function leftovers(world: GuardWorld): string[] {
     }
     const changes = join(world.state, 'changes')
     for (const id of existsSync(changes) ? readdirSync(changes) : [])
-        if (existsSync(join(changes, id, 'undo/stage'))) found.push(`changes/${id}/undo/stage`)
+        if (!fails && existsSync(join(changes, id, 'undo/stage'))) found.push(`changes/${id}/undo/stage`)
     return found
 }
 
