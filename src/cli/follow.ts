@@ -358,6 +358,8 @@ function describeBackup(end: EndEvent): string | undefined {
         if (typeof end.entries === 'number') parts.push(count(end.entries, 'entry', 'entries'))
         return parts.join(', ')
     }
+    if (typeof end.removedExports === 'number')
+        return `removed ${count(end.removedExports, 'export')}, ${showSize(Number(end.bytes))}`
     if (typeof end.removed === 'number') return `removed ${count(end.removed, 'backup')}`
     return undefined
 }

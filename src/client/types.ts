@@ -7,6 +7,7 @@ export type {
     ChangeList,
     Check,
     Doctor,
+    ExportsAnswer,
     GuardInfo,
     GuardList,
     JobInfo,

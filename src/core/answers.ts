@@ -260,3 +260,20 @@ export const PruneAnswer = Type.Object({
     change: may(Type.String({ description: 'absent for a dry run and when there is nothing to remove' })),
 })
 export type PruneAnswer = Static<typeof PruneAnswer>
+
+export const ExportsAnswer = Type.Object({
+    plan: Type.Array(
+        Type.Object({
+            name: Text,
+            path: Text,
+            created: Time,
+            size: Type.Integer({ minimum: 0, description: 'bytes on the disk' }),
+            entries: Count,
+            verdict: Type.String({ description: 'keep or remove' }),
+            why: Text,
+        }),
+        { description: 'directories of exports, oldest first' },
+    ),
+    change: may(Type.String({ description: 'absent for a dry run and when there is nothing to remove' })),
+})
+export type ExportsAnswer = Static<typeof ExportsAnswer>

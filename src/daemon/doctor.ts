@@ -8,6 +8,7 @@ import { AT_FDCWD, cPath, readLinkAt } from '../host/libc.ts'
 import { readMounts } from '../host/mounts.ts'
 import { listKeys } from '../keys/identity.ts'
 import { readSigningKey } from '../keys/signing-key.ts'
+import { listExports, warnOfOldExports } from '../restore/exports.ts'
 import { checkCalendar } from '../schedule/calendar.ts'
 import { hostOf, listAll } from './backups.ts'
 import type { Daemon } from './daemon.ts'
@@ -42,6 +43,7 @@ export const checks: readonly CheckKind[] = [
     { id: 'backup', title: 'last backup', run: checkLastBackup },
     { id: 'verify', title: 'last verification', run: checkVerified },
     { id: 'changes', title: 'changes', run: checkChanges },
+    { id: 'exports', title: 'exports of restores', run: checkExports },
     { id: 'clock', title: 'clock', run: checkClock },
     { id: 'upstream', title: 'archives of the Go ProxSave', run: checkUpstreamPlaces },
     { id: 'tools', title: 'tools to open a backup by hand', run: checkTools },
@@ -292,6 +294,13 @@ function checkChanges({ parts: { runner, store } }: Daemon): Found {
     return ok(
         changes.length === 0 ? 'none yet' : `${count(changes.length, 'change')} in the history, all finished`,
     )
+}
+
+function checkExports({ parts: { state, clock } }: Daemon): Found {
+    const old = warnOfOldExports(state, clock.nowMs())
+    if (old !== undefined) return warning(old.text, old.hint)
+    const exports = listExports(state)
+    return ok(exports.length === 0 ? 'none' : `${exports.length}, none older than 30 days`)
 }
 
 async function checkClock(daemon: Daemon): Promise<Found> {

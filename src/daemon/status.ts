@@ -4,6 +4,7 @@ import { asFault } from '../core/errors.ts'
 import { showAge } from '../core/units.ts'
 import type { ChangeSummary } from '../engine/change.ts'
 import { listKeys } from '../keys/identity.ts'
+import { warnOfOldExports } from '../restore/exports.ts'
 import { readSchedule } from '../schedule/apply.ts'
 import { hostOf, listAll } from './backups.ts'
 import type { Daemon } from './daemon.ts'
@@ -12,7 +13,7 @@ import { tellGuard } from './guards.ts'
 type Warning = Status['warnings'][number]
 
 export async function readStatus(daemon: Daemon): Promise<Status> {
-    const { version, root, runner, clock } = daemon.parts
+    const { version, root, state, runner, clock } = daemon.parts
     const warnings: Warning[] = []
     const host = attempt(warnings, () => hostOf(daemon))
     const product = attempt(warnings, () => daemon.product())
@@ -39,6 +40,8 @@ export async function readStatus(daemon: Daemon): Promise<Status> {
         })
     warnings.push(...(await keyWarnings(daemon)))
     warnings.push(...backupWarnings(daemon, last, jobs, clock.nowMs()))
+    const exports = attempt(warnings, () => warnOfOldExports(state, clock.nowMs()))
+    if (exports !== undefined) warnings.push(exports)
 
     const next = jobs
         .filter(job => job.next !== undefined)

@@ -6,6 +6,7 @@ import type { TaskKind } from '../engine/kinds.ts'
 import type { ByteString } from '../format/tar-write.ts'
 import { makePrivateDirectory } from '../host/data-file.ts'
 import { placeCalls, PlaceTree } from '../host/place.ts'
+import { exportName } from './exports.ts'
 import { exportsDirectory, type RestoreHost } from './host.ts'
 import { unpack } from './stage.ts'
 
@@ -20,13 +21,10 @@ export type ExportParams = {
     directory: string
 }
 
-/** `<host>-<UTC stamp>`; no other name is a directory of exports. */
-const nameShape = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}-\d{8}T\d{6}Z$/
-
 export function restoreExport(host: RestoreHost): TaskKind<Json> {
     const nameOf = ({ directory }: ExportParams): string => {
         const name = basename(directory)
-        if (dirname(directory) === exportsDirectory(host.state) && nameShape.test(name)) return name
+        if (dirname(directory) === exportsDirectory(host.state) && exportName.test(name)) return name
         throw new Fault(
             'failed',
             `cannot export to ${directory}: exports lie in ${exportsDirectory(host.state)}`,

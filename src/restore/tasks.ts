@@ -1,6 +1,7 @@
 /** The task kinds of a restore that work on files. */
 import type { TaskKinds } from '../engine/kinds.ts'
 import { restoreExport } from './export.ts'
+import { exportsRemove } from './exports.ts'
 import { restoreFiles } from './files.ts'
 import type { RestoreHost } from './host.ts'
 import { restoreSnapshot } from './snapshot.ts'
@@ -13,4 +14,5 @@ export function registerFileTasks(kinds: TaskKinds, host: RestoreHost): TaskKind
         .register(restoreSnapshot(host))
         .register(restoreFiles(host))
         .register(restoreExport(host))
+        .register(exportsRemove(host))
 }
