@@ -153,6 +153,17 @@ export class Ledger {
         )
     }
 
+    /** A person has confirmed something: failures and cancelling behind it end the change where it is. */
+    get hasConfirmed(): boolean {
+        return this.asked.some(
+            asked =>
+                isCommit(asked.question.id) &&
+                asked.task !== undefined &&
+                !asked.undoing &&
+                this.stateOf(asked.task) === 'done',
+        )
+    }
+
     /** The task has come to ask whether its effect may stay: when it runs again it goes on with that. */
     asksToStay(task: string): boolean {
         return (

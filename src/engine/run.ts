@@ -159,7 +159,7 @@ export class Run {
                 continue
             }
             if (ledger.cancelled !== undefined) return this.#turnCancelled(task)
-            if (!ledger.pastPivot) {
+            if (!ledger.pastPivot && !ledger.hasConfirmed) {
                 const { result, error } = outcomeOf(fault)
                 return this.turn({ to: 'undo', result, error }, 'taking back what was done')
             }
@@ -174,7 +174,7 @@ export class Run {
             )
         }
         const unfinished = ledger.plan.tasks.some(task => ledger.stateOf(task.id) !== 'done')
-        if (ledger.cancelled !== undefined && (unfinished || !ledger.pastPivot))
+        if (ledger.cancelled !== undefined && (unfinished || !(ledger.pastPivot || ledger.hasConfirmed)))
             await this.#turnCancelled(undefined)
     }
 
@@ -234,7 +234,7 @@ export class Run {
     async #turnCancelled(next: PlannedTask | undefined): Promise<void> {
         const { ledger } = this
         const by = ledger.cancelled
-        if (!ledger.pastPivot) {
+        if (!ledger.pastPivot && !ledger.hasConfirmed) {
             const error = toRecord(
                 new Fault('refused', `cannot finish: ${by} cancelled; what was done is taken back`),
             )

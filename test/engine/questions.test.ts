@@ -209,4 +209,48 @@ describe('a commit', () => {
         await recovered
         expect(answers).toEqual(['yes'])
     })
+
+    const behind = async (setup: string) => {
+        const at = bench()
+        let undone = false
+        at.kinds.register({
+            kind: 'test.confirm',
+            do: async (_, context) => await context.ask(commit),
+            async undo() {
+                undone = true
+            },
+        })
+        await at.runner.recover()
+        const guard = {
+            id: 'g1',
+            kind: 'test.confirm',
+            title: 'guard',
+            params: {},
+            optional: true,
+            group: 'g',
+        }
+        const plan = at.plan(setup)
+        plan.tasks.splice(1, 0, guard)
+        const id = at.runner.start(plan)
+        await at.quiet()
+        at.runner.answer(id, 'network.commit', 'yes', 'root')
+        await at.quiet()
+        return { at, id, wasUndone: () => undone }
+    }
+
+    test('that was given is not taken back because something behind it fails', async () => {
+        const { at, id, wasUndone } = await behind('t1 t2:do-error')
+        const end = await at.runner.wait(id)
+        expect(end).toMatchObject({ result: 'warning', error: { kind: 'partial' } })
+        expect([wasUndone(), at.calls()]).toEqual([false, 't1:do t2:do-error t2:undo'])
+    })
+
+    test('that was given is not taken back by cancelling what comes behind it', async () => {
+        const { at, id, wasUndone } = await behind('t1 t2:optional,hang,group=h')
+        at.runner.cancel(id, 'root')
+        const end = await at.runner.wait(id)
+        expect(end.result).toBe('cancelled')
+        expect(end.error?.message).toContain('what was done stays')
+        expect([wasUndone(), at.calls()]).toEqual([false, 't1:do t2:do t2:undo'])
+    })
 })
