@@ -448,14 +448,15 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
     const guardSeconds = 12
     const site = '/etc/ssh/sshd_config.d/site.conf'
 
-    const restoreSsh = async () => {
+    const restoreOne = async (category: string) => {
         const ran = await machine.run([
-            ...['proxsavectl', 'restore', 'latest', '--mode', 'custom', '--category', 'ssh', '--json'],
+            ...['proxsavectl', 'restore', 'latest', '--mode', 'custom', '--category', category, '--json'],
             ...['--answer', 'confirm=RESTORE'],
         ])
         const end = JSON.parse(ran.stdout.trimEnd().split('\n').at(-1)!) as { result: string; change: string }
         return { ...ran, end }
     }
+    const restoreSsh = () => restoreOne('ssh')
     const changedSsh = async (before: Tree) =>
         differences(before, await describeTree(machine.path('/etc/ssh')), { ignoring: ['atime'] })
 
@@ -480,6 +481,24 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         expect(await changedSsh(before)).toEqual([])
         const mounts = await machine.must(['cat', '/proc/1/mountinfo'])
         expect(mounts).not.toContain('/etc/ssh')
+    })
+
+    step('leaves the network as it is unless somebody says yes, and keeps a copy to look at', async () => {
+        const hosts = machine.path('/etc/hosts')
+        writeFileSync(hosts, '127.0.0.1 localhost\n192.0.2.9 of-the-backup\n')
+        await succeeds(['backup'])
+        writeFileSync(hosts, '127.0.0.1 localhost\n192.0.2.9 of-today\n')
+        const { mtimeNs, ino } = lstatSync(hosts, { bigint: true })
+        const { end, status, stdout } = await restoreOne('network')
+        expect(end.result, stdout).toBe('warning')
+        expect(status).toBe(6)
+        expect(lstatSync(hosts, { bigint: true })).toMatchObject({ mtimeNs, ino })
+        expect(readFileSync(hosts, 'utf8')).toContain('of-today')
+        const copies = await machine.must(['find', '/var/lib/proxsave/exports', '-path', '*/etc/hosts'])
+        expect(copies.trim().split('\n').length).toBe(1)
+        expect(readFileSync(machine.path(copies.trim()), 'utf8')).toContain('of-the-backup')
+        expect(await succeeds(['history', end.change])).toContain(copies.trim().split('/etc/')[0]!)
+        expect((await json<{ guard: unknown }>(['status'])).guard).toBeNull()
     })
 
     step('is confirmed over a new SSH connection, and not over an older one', async () => {
