@@ -102,8 +102,8 @@ export async function arm(
     const to = { disk, directory: diagnosticsOf(context, wish.area), addresses: wish.addresses }
     await observe(code, areaHostOf(host), to, 'before')
     context.signal.throwIfAborted()
-    guard.write('armed', { boot: clock.bootId(), deadlineMs: clock.bootMs() + wish.timeoutMs })
     try {
+        guard.write('armed', { boot: clock.bootId(), deadlineMs: clock.bootMs() + wish.timeoutMs })
         await systemd.startTransientTimer({
             unit: rollbackUnit(guard.id),
             description: `proxsave: roll back ${area.phrase} unless it is confirmed`,
