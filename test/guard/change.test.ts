@@ -357,6 +357,26 @@ describe.if(isRoot)('a guarded change', () => {
             await expectOld()
         })
 
+        test.each(['rolled back', 'disarmed by hand'])(
+            'because it is %s between arming and the first file',
+            async how => {
+                world.told = []
+                world.systemd.onCall = call => {
+                    const [guard] = world.guards()
+                    if (!call.startsWith('timer') || guard === undefined) return
+                    if (how === 'rolled back')
+                        guard.write('executed', { time: 'now', why: 'asked', problems: [] })
+                    fs.rmSync(guard.file('armed'))
+                }
+                const end = await world.change(world.plan())
+                expect([end?.result, end?.left]).toEqual([
+                    how === 'rolled back' ? 'rolled-back' : 'warning',
+                    undefined,
+                ])
+                expect(world.told.filter(({ path }) => path.startsWith(`${world.root}/`))).toEqual([])
+            },
+        )
+
         test('because a directory stands in the way of a file', async () => {
             fs.mkdirSync(join(world.root, 'etc/network/interfaces.d/new'))
             world.write('etc/network/interfaces.d/new/full', 'x')
@@ -393,7 +413,7 @@ describe.if(isRoot)('a guarded change', () => {
 
         test('tells when the old state cannot be loaded again', async () => {
             const id = await toQuestion()
-            world.statuses = [4]
+            world.statuses = Array.from({ length: 50 }, () => 4)
             const end = await endOf(id)
             expect([end?.result, end?.error?.message]).toEqual([
                 'rolled-back',
@@ -427,7 +447,7 @@ describe.if(isRoot)('a guarded change', () => {
             let rolling: Promise<unknown> = Promise.resolve()
             world.systemd.runs.push(async run => {
                 // The rollback ends the unit first; it is still putting files back when that is seen.
-                const id = /apply-(.*)\.service/.exec(run.unit)![1]!
+                const id = /apply-(.*-network)/.exec(run.unit)![1]!
                 world.rollbackTroubles.push({ kind: 'crash', at: 12 })
                 rolling = world.rollback(id, 'asked')
                 await rolling
@@ -469,9 +489,22 @@ describe.if(isRoot)('a guarded change', () => {
             await expectOld()
         })
 
+        test('by a marker, and then the daemon dies: half of it is nothing to confirm', async () => {
+            world.systemd.runs.push(async () => {
+                for (const guard of world.guards()) guard.mark('commit')
+                world.daemon!.process.kill()
+                return { result: 'done' }
+            })
+            expect(await world.change(world.plan())).toBeUndefined()
+            await world.pass(300_000)
+            expect(world.guards().map(guard => guard.state())).toEqual(['EXECUTED'])
+            await world.driven(world.start().recovered)
+            await expectOld()
+        })
+
         test('by a rollback that somebody asked for', async () => {
             world.systemd.runs.push(async run => {
-                await world.rollback(/apply-(.*)\.service/.exec(run.unit)![1]!, 'asked')
+                await world.rollback(/apply-(.*-network)/.exec(run.unit)![1]!, 'asked')
                 return { result: 'failed', timedOut: false }
             })
             const end = await world.change(world.plan())

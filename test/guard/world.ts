@@ -157,6 +157,7 @@ export class GuardWorld {
         const systemd = new SimSystemd(this.clock)
         systemd.template = name => {
             const id = /^proxsave-rollback@(.+)\.service$/.exec(name)?.[1]
+            if (name === 'proxsave-rollback-boot.service') return { active: 'inactive' }
             if (id === undefined) return undefined
             return { active: 'inactive', restartMs: 10_000, runs: () => this.rollback(id, 'deadline') }
         }
@@ -354,6 +355,11 @@ export class GuardWorld {
                 } as const
                 const [program, ...args] = argv
                 if (program === 'systemctl' && args.includes('stop')) this.systemd.endTimer(args.at(-1)!)
+                if (program === 'systemctl' && args[0] === 'is-active') {
+                    const active = args.some(unit => this.systemd.timers.has(unit))
+                    const stdout = Buffer.from(active ? 'active\n' : 'inactive\n')
+                    return { ...ended, stdout, status: active ? 0 : 3, truncated: false }
+                }
                 if (program !== 'true') return { ...ended, status: 0, truncated: false }
                 const status = this.statuses.shift() ?? 0
                 if (status === 0 && guardedAreas.includes(args[0] as Guarded)) this.load(args[0] as Guarded)
@@ -554,7 +560,7 @@ export function temporaries(directory: string): string[] {
     const walk = (path: string) => {
         for (const entry of fs.readdirSync(path, { withFileTypes: true })) {
             const at = join(path, entry.name)
-            if (/proxsave-tmp$|^\..*\.tmp$|\.new$/.test(entry.name) && entry.name !== 'interfaces.new')
+            if (/proxsave-tmp$|^\..*\.tmp$|\.new$/.test(entry.name) && !entry.name.endsWith('interfaces.new'))
                 found.push(at.slice(directory.length))
             if (entry.isDirectory()) walk(at)
         }
