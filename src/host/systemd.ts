@@ -210,8 +210,9 @@ export class DbusSystemd implements Systemd {
             // Without it the default of one minute applies.
             ['AccuracyUSec', new Variant('t', 1_000_000n)],
             ['RemainAfterElapse', new Variant('b', false)],
-            // `systemctl rescue` must not disarm it, nor what it starts.
+            // `systemctl rescue` must not disarm it, nor what it starts; nor must sysinit.target when that is stopped.
             ['IgnoreOnIsolate', new Variant('b', true)],
+            ['DefaultDependencies', new Variant('b', false)],
         ]
         const doing = `start the timer ${timer}`
         const result = await this.#await(doing, timer, 'start', limits.busMs, async () => {

@@ -132,6 +132,7 @@ describe.skipIf(busDaemon === undefined)('systemd over D-Bus', () => {
             AccuracyUSec: 1_000_000n,
             RemainAfterElapse: false,
             IgnoreOnIsolate: true,
+            DefaultDependencies: false,
         })
     })
 
