@@ -12,7 +12,7 @@ import type { PathAction } from '../host/put-in-place.ts'
 import { saveBefore } from '../host/snapshot.ts'
 import { toByteString } from '../host/tree.ts'
 import { guardPath } from './forbidden.ts'
-import { areaHostOf, rollbackUnit, timerUnit, withGuardTrees } from './host.ts'
+import { areaHostOf, bootUnit, rollbackUnit, timerUnit, withGuardTrees } from './host.ts'
 import { observe } from './observe.ts'
 import type { Addresses, GuardDirectory, GuardRecord, Way } from './record.ts'
 import { rollBackNow } from './fire.ts'
@@ -66,9 +66,11 @@ export async function arm(
     const area = areaById(wish.area)
     const cannot = (why: string, hint: string) =>
         new Fault('failed', `cannot arm the guard: ${why}`, { hint })
-    const { load } = await systemd.unitState(rollbackUnit(guard.id))
-    if (load !== 'loaded')
-        throw cannot(`systemd does not know ${rollbackUnit(guard.id)} (${load})`, 'install the package again')
+    for (const unit of [rollbackUnit(guard.id), bootUnit]) {
+        const { load } = await systemd.unitState(unit)
+        if (load !== 'loaded')
+            throw cannot(`systemd does not know ${unit} (${load})`, 'install the package again')
+    }
     const paths = pathsOf(wish.actions, [...area.always, ...area.sweeps])
     // An arming that a crash cut short has left what it had: never half a guard that is armed, never two timers.
     guard.remove('armed')

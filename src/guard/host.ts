@@ -78,5 +78,9 @@ export async function withGuardTrees<T>(
 
 export const rollbackUnit = (id: string): string => `proxsave-rollback@${id}.service`
 export const timerUnit = (id: string): string => timerOf(rollbackUnit(id))
-/** Runs the commands that load the new state. */
-export const applyUnit = (id: string): string => `proxsave-apply-${id}.service`
+/** Rolls back what another boot armed, before the network comes up. */
+export const bootUnit = 'proxsave-rollback-boot.service'
+/** Runs one of the commands that load the new state; what a command has left running keeps the name of its unit. */
+export const applyUnit = (id: string, number: number): string => `proxsave-apply-${id}-${number}.service`
+/** All of them, for systemctl. */
+export const applyUnits = (id: string): string => `proxsave-apply-${id}-*.service`

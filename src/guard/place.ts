@@ -25,13 +25,8 @@ export async function placeGuarded(
     from: { dir: string; at: string },
     context: TaskContext,
 ): Promise<void> {
-    const lock = await lockGuard(host, guard)
-    try {
-        if (hasFired(guard)) throw fired(guard)
-        if (guard.armed() === undefined)
-            throw new Fault('failed', 'cannot apply: the guard was disarmed before anything was applied')
-        guard.mark('placing')
-        await withGuardTrees(host, guard, async (live, own) => {
+    await whileArmed(host, guard, () =>
+        withGuardTrees(host, guard, async (live, own) => {
             const snapshot = Snapshot.read(own, 'snapshot')
             if (snapshot === undefined) throw new Fault('stuck', 'cannot apply: the guard has no snapshot')
             const ready = new PlaceTree(from.dir, host.calls)
@@ -49,7 +44,23 @@ export async function placeGuarded(
             } finally {
                 ready.close()
             }
-        })
+        }),
+    )
+}
+
+/** Changes files of an armed guard under its lock, so that no rollback does at the same time. Throws when it is armed no more. */
+export async function whileArmed(
+    host: GuardHost,
+    guard: GuardDirectory,
+    act: () => Promise<void>,
+): Promise<void> {
+    const lock = await lockGuard(host, guard)
+    try {
+        if (hasFired(guard)) throw fired(guard)
+        if (guard.armed() === undefined)
+            throw new Fault('failed', 'cannot apply: the guard was disarmed before anything was applied')
+        guard.mark('placing')
+        await act()
     } finally {
         lock.release()
     }
@@ -82,6 +93,7 @@ function load(
     context: TaskContext,
 ) {
     host.disk.mkdir(directory, 0o700)
+    let number = 0
     return runWays(
         ways,
         async ({ argv: [name, ...args], timeoutMs }) => {
@@ -90,7 +102,7 @@ function load(
             if (program === undefined) return { ok: false, missing: true, why: 'it is not installed' }
             try {
                 const ended = await host.systemd.runTransient({
-                    unit: applyUnit(guard.id),
+                    unit: applyUnit(guard.id, ++number),
                     description: `proxsave: ${name} for guard ${guard.id}`,
                     argv: [program, ...args],
                     timeoutMs,

@@ -152,7 +152,20 @@ export class GuardDirectory {
     }
 
     executed(): Executed | undefined {
-        return this.#json<Executed>('executed')
+        if (!this.#disk.exists(this.file('executed'))) return undefined
+        // A full disk leaves no more of it than that it is there; see `end`.
+        const known = this.#json<Partial<Executed>>('executed') ?? {}
+        return { time: known.time ?? '', why: known.why ?? '', problems: known.problems ?? [] }
+    }
+
+    /** The outcome of a rollback, and then nothing is armed any more. Durable, also without room on the disk. */
+    end(executed: Executed): void {
+        try {
+            this.write('executed', executed)
+            this.remove('armed')
+        } catch {
+            this.#disk.rename(this.file('armed'), this.file('executed'))
+        }
     }
 
     confirmed(): Confirmed | undefined {

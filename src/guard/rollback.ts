@@ -13,11 +13,12 @@ import { putBack } from '../host/put-back.ts'
 import { lookPast, sweep, type Teller } from '../host/put-in-place.ts'
 import { dropSecondNames, Snapshot } from '../host/snapshot.ts'
 import { showPath, toByteString } from '../host/tree.ts'
-import { applyUnit, areaHostOf, type GuardPlaces, timerUnit, withGuardTrees } from './host.ts'
+import { applyUnits, areaHostOf, type GuardPlaces, rollbackUnit, timerUnit, withGuardTrees } from './host.ts'
 import { runWays } from './load.ts'
+import { editedSince } from './edited.ts'
 import { observe } from './observe.ts'
 import { isMounted, putPmxcfsBack } from './pmxcfs.ts'
-import { type Executed, GuardDirectory, type GuardRecord, listGuards } from './record.ts'
+import { GuardDirectory, type GuardRecord, listGuards } from './record.ts'
 
 export interface RollbackHost extends GuardPlaces {
     /** Ends a process that holds the lock and does not let go. */
@@ -44,6 +45,12 @@ const bounds = {
     attempts: 3,
     againMs: 2_000,
     systemctlMs: 10_000,
+    /** No new attempt to load the old files begins behind this (ms) … */
+    loadMs: 150_000,
+    /** … nor sooner than this after the one before. */
+    loadAgainMs: 10_000,
+    /** Another rollback that holds the lock is at work, and takes its time (ms). */
+    otherMs: 600_000,
 } as const
 
 export async function rollBack(
@@ -72,7 +79,9 @@ async function rollBackLocked(
 ): Promise<Outcome> {
     const armed = guard.armed()
     if (armed === undefined) return { done: 'nothing' }
-    if (occasion === 'boot' && armed.boot === host.clock.bootId()) return { done: 'nothing' }
+    // The same boot without its timer: the system was started anew without the kernel (systemd-soft-reboot.service(8)).
+    if (occasion === 'boot' && armed.boot === host.clock.bootId() && (await isTimed(guard, host)))
+        return { done: 'nothing' }
     if (occasion !== 'asked' && isConfirmed(guard)) {
         guard.remove('armed')
         guard.write('confirmed', { time: now(host), by: 'a marker file' })
@@ -87,7 +96,7 @@ async function rollBackLocked(
         // A disk without room must not keep the old state from coming back.
         say(asFault(error).message)
     }
-    if (occasion !== 'boot') await stopUnit(host, applyUnit(guard.id))
+    if (occasion !== 'boot') await stopApply(guard, host)
     let problems: readonly string[] = []
     for (let attempt = 1; attempt <= bounds.attempts; attempt++) {
         problems = await putFilesBack(guard, record, host, say)
@@ -100,12 +109,10 @@ async function rollBackLocked(
         return { done: 'failed', problems: [...problems] }
     }
     // Whoever applies may have begun another command before it saw that we are here.
-    if (occasion !== 'boot') await stopUnit(host, applyUnit(guard.id))
+    if (occasion !== 'boot') await stopApply(guard, host)
     const loading = occasion === 'boot' ? [] : await loadAgain(guard, record, host, say)
     const why = occasion === 'deadline' && guard.marked('rollback') ? 'asked' : occasion
-    const executed: Executed = { time: now(host), why, problems: loading }
-    guard.write('executed', executed)
-    guard.remove('armed')
+    guard.end({ time: now(host), why, problems: loading })
     if (occasion !== 'boot') await lookAround(guard, record, host)
     say(loading.length === 0 ? 'rolled back' : `rolled back; ${loading.join('; ')}`)
     // Also when its unit was started early.
@@ -149,6 +156,7 @@ async function putFilesBack(
             // What an apply that was interrupted has left did not appear: it is our own.
             for (const path of snapshot.paths) sweep(live, path, teller)
             await sweepAppeared(record, live, own, snapshot, say)
+            for (const path of editedSince(own, live, snapshot)) keepEdited(live, own, path, say)
             const problems = await putBack(snapshot.paths, live, snapshot, teller)
             dropSecondNames(snapshot, live)
             live.settle()
@@ -190,6 +198,13 @@ async function sweepAppeared(
     }
 }
 
+/** Somebody has edited it while it waited to be confirmed. */
+function keepEdited(live: PlaceTree, own: PlaceTree, path: string, say: (text: string) => void): void {
+    if (lookPast(live, path)?.type !== 'file') return
+    keepAside(live, own, path, path.replaceAll('/', '_').slice(-200))
+    say(`/${showPath(path)} was edited since; what it said is kept in ${own.root}/appeared`)
+}
+
 function keepAside(live: PlaceTree, own: PlaceTree, path: string, name: string): void {
     if (own.look('appeared') === undefined) own.makeDirectory('appeared')
     own.remove(`appeared/${name}`)
@@ -204,7 +219,22 @@ function keepAside(live: PlaceTree, own: PlaceTree, path: string, name: string):
 
 // --- the live system -------------------------------------------------------------------------------------------------
 
+/** Tries again when it does not work: a server of addresses may be away for a moment, another tool at work. */
 async function loadAgain(
+    guard: GuardDirectory,
+    record: GuardRecord,
+    host: RollbackHost,
+    say: (text: string) => void,
+): Promise<string[]> {
+    const until = host.clock.bootMs() + bounds.loadMs
+    for (;;) {
+        const problems = await loadOnce(guard, record, host, say)
+        if (problems.length === 0 || host.clock.bootMs() + bounds.loadAgainMs >= until) return problems
+        await host.sleep(bounds.loadAgainMs)
+    }
+}
+
+async function loadOnce(
     guard: GuardDirectory,
     record: GuardRecord,
     host: RollbackHost,
@@ -230,6 +260,24 @@ async function runHere(
         if (bytes.length > 0) log(guard, host, `${argv[0]}: ${Buffer.from(bytes).toString().trimEnd()}`)
     if (result.timedOut) return { ok: false, why: `it did not end within ${timeoutMs / 1000} s` }
     return result.status === 0 ? { ok: true } : { ok: false, why: `exit status ${result.status}` }
+}
+
+/** Whether its timer runs, or its unit: then this rollback has its time still to come. Unknown counts as no. */
+async function isTimed({ id }: GuardDirectory, host: RollbackHost): Promise<boolean> {
+    const asked = ['systemctl', 'is-active', timerUnit(id), rollbackUnit(id)] as const
+    const result = await host.exec(asked, { timeoutMs: bounds.systemctlMs })
+    if (!result.found) return false
+    const states = Buffer.from(result.stdout).toString().trim().split('\n')
+    return states.some(state => state === 'active' || state === 'activating')
+}
+
+/** With all that it has started: a DHCP client of the new state would work against the old one. */
+async function stopApply({ id }: GuardDirectory, host: RollbackHost): Promise<void> {
+    const units = applyUnits(id)
+    await host.exec(['systemctl', '--quiet', 'kill', '--kill-whom=all', '--signal=SIGKILL', units], {
+        timeoutMs: bounds.systemctlMs,
+    })
+    await stopUnit(host, units)
 }
 
 /** Over systemd's own socket: no D-Bus is needed. Best effort, bounded. */
@@ -260,25 +308,30 @@ async function takeLock(
     host: RollbackHost,
     say: (text: string) => void,
 ): Promise<Lock | undefined> {
-    for (let round = 0; round < 2; round++) {
-        const until = host.clock.bootMs() + bounds.lockMs
-        while (host.clock.bootMs() < until) {
-            try {
-                const lock = guard.tryLock()
-                if (lock !== undefined) return lock
-            } catch (error) {
-                // A directory that cannot be written is no reason to stay locked out.
-                say(asFault(error).message)
-                return undefined
-            }
-            await host.sleep(bounds.lookMs)
+    const { clock } = host
+    const begun = clock.bootMs()
+    let patience = begun + bounds.lockMs
+    for (;;) {
+        try {
+            const lock = guard.tryLock()
+            if (lock !== undefined) return lock
+        } catch (error) {
+            // A directory that cannot be written is no reason to stay locked out.
+            say(asFault(error).message)
+            return undefined
         }
-        const pid = lockHolder(guard.file('lock'))
-        say(`process ${pid ?? '?'} holds the lock and does not let go: it is ended`)
-        if (pid !== undefined) host.kill(pid)
+        if (clock.bootMs() >= patience) {
+            const holder = lockHolder(guard.file('lock'))
+            const isRollback = holder?.argv.includes('rollback') === true
+            if (!isRollback || clock.bootMs() - begun >= bounds.otherMs) {
+                say(`process ${holder?.pid ?? '?'} holds the lock and does not let go: it is ended`)
+                if (holder === undefined) return undefined
+                host.kill(holder.pid)
+            }
+            patience = clock.bootMs() + bounds.lockMs
+        }
+        await host.sleep(bounds.lookMs)
     }
-    say('going on without the lock')
-    return undefined
 }
 
 function log(guard: GuardDirectory, host: RollbackHost, text: string): void {
@@ -320,15 +373,32 @@ export async function runRollback(
                 : [new GuardDirectory(parts.disk, parts.state, id)]
         let status = 0
         for (const guard of guards) {
-            // Each boot unit has its own: the file system of the cluster is there much later.
-            if (values.boot !== undefined && guard.exists() && guard.record().place !== place) continue
-            const occasion = values.boot !== undefined ? 'boot' : values.asked ? 'asked' : 'deadline'
-            const outcome = await rollBack(guard, parts, occasion)
-            if (outcome.done === 'failed') status = exitStatusOf.stuck
+            try {
+                // Each boot unit has its own: the file system of the cluster is there much later.
+                if (values.boot !== undefined && placeOf(guard) !== place) continue
+                const occasion = values.boot !== undefined ? 'boot' : values.asked ? 'asked' : 'deadline'
+                const outcome = await rollBack(guard, parts, occasion)
+                const failed =
+                    outcome.done === 'failed' ||
+                    (outcome.done === 'rolled back' && outcome.problems.length > 0)
+                if (failed) status = exitStatusOf.stuck
+            } catch (error) {
+                // One that cannot be read must not keep the others from going back.
+                status = tell(asFault(error))
+            }
         }
         return status
     } catch (error) {
         return tell(asFault(error))
+    }
+}
+
+/** One that cannot be read is the matter of the first boot unit. */
+function placeOf(guard: GuardDirectory): 'host' | 'pmxcfs' {
+    try {
+        return guard.exists() ? guard.record().place : 'host'
+    } catch {
+        return 'host'
     }
 }
 

@@ -9,7 +9,8 @@ export function rollbackHost(state: string): RollbackHost {
     // Whoever started it over a network may lose it now, and this must go on.
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGPIPE'] as const) process.on(signal, () => undefined)
     process.stderr.on('error', () => undefined)
-    process.umask(0o077)
+    // For what the tools of the area write; its own files have their modes.
+    process.umask(0o022)
     return {
         root: '/',
         state,

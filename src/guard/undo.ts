@@ -13,9 +13,19 @@ import { awaitDecision, dropUnneeded } from './confirm.ts'
 import { editedSince } from './edited.ts'
 import { rollBackNow } from './fire.ts'
 import { withGuardTrees } from './host.ts'
-import { loadGuarded } from './place.ts'
+import { loadGuarded, whileArmed } from './place.ts'
 import { GuardDirectory, undoSuffix } from './record.ts'
-import { type AppliedResult, guardFor, type GuardHost, type GuardParams, guardTaskIds } from './tasks.ts'
+import {
+    type AppliedResult,
+    diagnosticsOf,
+    guardFor,
+    type GuardHost,
+    type GuardParams,
+    guardTaskIds,
+} from './tasks.ts'
+
+/** `undo.conflict` of a guard waits this long (ms). */
+const conflictMs = 600_000
 
 /** Nothing when the guard is armed (its own rollback does it), has fired, or never applied anything. */
 export async function takeBackConfirmed(
@@ -56,9 +66,14 @@ export async function takeBackConfirmed(
         }
         await awaitDecision(host, second, applied, context)
     } catch (error) {
-        // The next undo begins anew.
-        if (second.state() !== 'ARMED') second.removeAll()
-        throw error
+        // Nobody is asked any more; a daemon that stops leaves it to the next.
+        if (second.state() === 'ARMED' && !context.signal.aborted) await rollBackNow(host, second, context)
+        if (second.state() === 'ARMED') throw error
+        // The next undo begins anew; what this one's guard did is kept for reading.
+        const told = keepLog(host, second, diagnosticsOf(context, record.area))
+        second.removeAll()
+        if (!(error instanceof Fault) || error.kind !== 'rolled-back') throw error
+        throw new Fault(error.kind, error.message, { hint: error.hint?.replace(second.file('log'), told) })
     }
     await dropUnneeded(host, first)
     // Before the second guard goes: an undo that comes again must not begin again.
@@ -66,6 +81,13 @@ export async function takeBackConfirmed(
     first.remove('applied')
     second.removeAll()
     context.log(`${phrase} is as it was before`)
+}
+
+function keepLog(host: GuardHost, guard: GuardDirectory, directory: string): string {
+    const to = `${directory}/undo.log`
+    const log = host.disk.read(guard.file('log'))
+    if (log !== undefined) host.disk.replace(to, log, 0o600)
+    return to
 }
 
 /** `armed` was removed by hand while files were put in place: it stands again, and its own rollback does it. */
@@ -84,22 +106,24 @@ async function returnFiles(
     context: TaskContext,
 ): Promise<void> {
     try {
-        const problems = await withGuardTrees(host, first, async (live, own) => {
-            const snapshot = Snapshot.read(own, 'snapshot')
-            if (snapshot === undefined)
-                throw new Fault(
-                    'stuck',
-                    'cannot put the old files back: the snapshot of the guard is not there',
-                )
-            const teller = {
-                key: second.id,
-                log: (text: string) => context.log(text),
-                warn: (text: string) => context.warn(text),
-            }
-            return putBack(snapshot.paths, live, snapshot, teller, async () => leave)
+        await whileArmed(host, second, async () => {
+            const problems = await withGuardTrees(host, first, async (live, own) => {
+                const snapshot = Snapshot.read(own, 'snapshot')
+                if (snapshot === undefined)
+                    throw new Fault(
+                        'stuck',
+                        'cannot put the old files back: the snapshot of the guard is not there',
+                    )
+                const teller = {
+                    key: second.id,
+                    log: (text: string) => context.log(text),
+                    warn: (text: string) => context.warn(text),
+                }
+                return putBack(snapshot.paths, live, snapshot, teller, async () => leave)
+            })
+            if (problems.length > 0)
+                throw new Fault('failed', `cannot put the old files back: ${problems.join('; ')}`)
         })
-        if (problems.length > 0)
-            throw new Fault('failed', `cannot put the old files back: ${problems.join('; ')}`)
     } catch (error) {
         await rollBackNow(host, second, context)
         throw error
@@ -123,6 +147,8 @@ async function editedToLeave(
             { value: 'keep', text: 'leave them as they are now' },
             { value: 'restore', text: 'put back the state before; the edits are lost' },
         ],
+        // A recovery must not wait for ever for somebody who is not there.
+        timeoutMs: conflictMs,
         safe: 'keep',
     })
     if (answer === 'restore') return new Set()

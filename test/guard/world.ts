@@ -272,8 +272,8 @@ export class GuardWorld {
             keepProgram: to => disk.replace(to, Buffer.from('the program'), 0o700),
             answer: (change, question, value, by) => runner.answer(runningOf(change), question, value, by),
             watch: () => ({ close: () => undefined }),
-            spawnRollback: guard => {
-                if (!process.dead) void this.rollback(guard.id, 'asked')
+            launch: async argv => {
+                if (!process.dead) void this.rollback(argv[2]!, 'asked')
             },
         }
     }

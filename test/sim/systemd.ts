@@ -141,6 +141,8 @@ export class SimSystemd implements Systemd {
 
     async unitState(name: string): Promise<UnitState> {
         const unit = this.#call('look', name)
+        if (this.timers.has(name))
+            return { name, description: '', load: 'loaded', active: 'active', sub: 'waiting', busy: false }
         const { load, active, busy } = unit ?? { load: 'not-found', active: 'inactive' }
         return { name, description: '', load: load ?? 'loaded', active, sub: '', busy: busy ?? false }
     }
