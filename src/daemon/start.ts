@@ -12,6 +12,8 @@ import { Runner } from '../engine/runner.ts'
 import { Store } from '../engine/store.ts'
 import { guardAreas } from '../guard/areas/index.ts'
 import { registerGuardTasks } from '../guard/index.ts'
+import type { GuardHost } from '../guard/tasks.ts'
+import { tendArmed } from '../guard/tend.ts'
 import { listGuards } from '../guard/record.ts'
 import { sweepEnded } from '../guard/sweep.ts'
 import { systemClock } from '../host/clock.ts'
@@ -136,7 +138,7 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
     process.on('unhandledRejection', error => log.error(`unexpected: ${asFault(error).message}`))
     process.on('SIGPIPE', () => undefined)
 
-    const daemon = assemble({ root, state }, options, log)
+    const { daemon, guards } = assemble({ root, state }, options, log)
     // Before anybody can know that we are here, so that no signal ends us unprepared.
     const stopped = Promise.withResolvers<void>()
     const stop = listenToSignals(daemon, notifier, stopped.resolve)
@@ -162,7 +164,7 @@ async function serve({ root, state, socket }: Places, options: DaemonOptions, lo
         error => log.warning(`cannot watch ${daemon.keys.config}: ${asFault(error).message}`),
     )
     const restart = watchForRestart(daemon, join(dirname(socket), 'restart-when-idle'), stopped.resolve)
-    await recover(daemon)
+    await recover(daemon, guards)
     await followSchedule(daemon)
 
     await stopped.promise
@@ -189,7 +191,13 @@ async function within(promise: Promise<unknown>, mostMs: number): Promise<void> 
     clearTimeout(timer)
 }
 
-function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOptions, log: Log): Daemon {
+interface Assembled {
+    daemon: Daemon
+    /** Undefined where nothing can be guarded. */
+    guards: GuardHost | undefined
+}
+
+function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOptions, log: Log): Assembled {
     const disk = realDisk()
     const random = (bytes: number) => new Uint8Array(randomBytes(bytes))
     const clock = systemClock
@@ -203,6 +211,7 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         kinds,
         clock: withTimers(clock),
         random,
+        armed: () => listGuards(disk, state).find(guard => guard.state() === 'ARMED')?.id,
         workersGone: async () => {
             const gone = await waitForLock(workerLock(state), limits.workerSilenceMs)
             if (gone === undefined)
@@ -265,28 +274,27 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
     })
     registerHostTasks(kinds, { root, exec, systemd: daemon.parts.systemd, clock: withTimers(clock) })
     const { systemd } = daemon.parts
-    if (systemd !== undefined)
-        registerGuardTasks(kinds, {
-            root,
-            state,
-            disk,
-            clock: { ...clock, ...withTimers(clock) },
-            exec,
-            areas: guardAreas,
-            systemd,
-            keepProgram,
-            answer: (change, question, value, by) =>
-                runner.answer(runningOf(runner, change), question, value, by),
-            watch: (directory, onChange) =>
-                watchDirectory(directory, 0, onChange, error =>
-                    log.warning(`cannot watch ${directory}: ${asFault(error).message}`),
-                ),
-            spawnRollback: guard => {
-                launch([guard.file('proxsave'), 'rollback', guard.id, '--asked', '--state', state]).catch(
-                    error => log.error(`cannot start ${guard.file('proxsave')}: ${asFault(error).message}`),
-                )
-            },
-        })
+    const guards: GuardHost | undefined =
+        systemd === undefined
+            ? undefined
+            : {
+                  root,
+                  state,
+                  disk,
+                  clock: { ...clock, ...withTimers(clock) },
+                  exec,
+                  areas: guardAreas,
+                  systemd,
+                  keepProgram,
+                  answer: (change, question, value, by) =>
+                      runner.answer(runningOf(runner, change), question, value, by),
+                  watch: (directory, onChange) =>
+                      watchDirectory(directory, 0, onChange, error =>
+                          log.warning(`cannot watch ${directory}: ${asFault(error).message}`),
+                      ),
+                  launch,
+              }
+    if (guards !== undefined) registerGuardTasks(kinds, guards)
     registerSetupTasks(kinds, {
         root,
         ids: {
@@ -295,7 +303,7 @@ function assemble({ root, state }: Omit<Places, 'socket'>, options: DaemonOption
         },
         follow: async () => (await daemon.reload()).problems,
     })
-    return daemon
+    return { daemon, guards }
 }
 
 /** An undo works in the name of the change that it undoes; the question is its own. */
@@ -305,7 +313,7 @@ function runningOf(runner: Runner, change: string): string {
 }
 
 /** First of all: what a crash interrupted is finished, and what it left in the spools is swept. */
-async function recover(daemon: Daemon): Promise<void> {
+async function recover(daemon: Daemon, guards: GuardHost | undefined): Promise<void> {
     const { runner, log } = daemon.parts
     try {
         for (const end of await runner.recover()) {
@@ -314,6 +322,7 @@ async function recover(daemon: Daemon): Promise<void> {
             if (end.left?.length) log.error(`${text}; left: ${end.left.join('; ')}`)
             else log.warning(text)
         }
+        if (guards !== undefined) for (const text of await tendArmed(guards)) log.warning(text)
         sweepGuards(daemon)
         // An unfinished restore may still be reading one.
         if (runner.unfinished().length === 0) daemon.downloads.sweep()
@@ -326,13 +335,17 @@ async function recover(daemon: Daemon): Promise<void> {
 }
 
 /** The snapshot of a guard lives as long as the undo material of its change. */
-function sweepGuards({ parts: { disk, state, store, runner } }: Daemon): void {
+function sweepGuards({ parts: { disk, state, store, runner, log } }: Daemon): void {
     if (runner.unfinished().length === 0) sweepEnded(disk, state)
     for (const guard of listGuards(disk, state)) {
         if (guard.state() === 'ARMED') continue
-        const { change } = guard.record()
-        if (!store.exists(change) || (store.summary(change).state === 'done' && !store.hasMaterial(change)))
-            guard.removeAll()
+        try {
+            const { change } = guard.record()
+            const ended = !store.exists(change) || store.summary(change).state === 'done'
+            if (ended && !store.hasMaterial(change)) guard.removeAll()
+        } catch (error) {
+            log.warning(asFault(error).message)
+        }
     }
 }
 

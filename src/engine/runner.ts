@@ -19,6 +19,8 @@ export interface RunnerOptions {
     random: (bytes: number) => Uint8Array
     /** Resolves when no worker of an earlier daemon is alive any more; recovery waits for it. */
     workersGone?: () => Promise<void>
+    /** What waits to be confirmed and belongs to no running change; nothing begins meanwhile. */
+    armed?: () => string | undefined
     /** How long finished changes are kept, asked behind each change; undefined: not known now, nothing is dropped. */
     history?: () => HistoryRule | undefined
 }
@@ -292,7 +294,14 @@ export class Runner {
             throw conflict(unsettled.ledger.summary(), 'is not finished: its journal cannot be written', {
                 hint: 'make room on the disk of the state directory, then try again',
             })
-        if (unsettled === undefined && this.#recovered) return
+        if (unsettled === undefined && this.#recovered) {
+            const armed = this.#options.armed?.()
+            if (armed === undefined) return
+            throw new Fault('conflict', `cannot start a ${kind}: the guard ${armed} is armed`, {
+                hint: 'proxsavectl commit keeps the new state, proxsavectl rollback returns to the old one',
+                facts: { guard: armed },
+            })
+        }
         this.recover().catch(() => {
             // The conflict says that something is unfinished; the next try meets the same.
         })

@@ -177,16 +177,23 @@ export async function requestRollback(
     guard: GuardDirectory,
     { exec, launch }: RollbackHost,
 ): Promise<void> {
-    const { id } = guard
-    const state = stateOf(guard)
     try {
         // What a timer that fires meanwhile shall know too: it wins over a marker that confirms.
         disk.replace(guard.file('rollback'), new Uint8Array(), 0o600)
     } catch {
         // A disk without room must not keep the old state from coming back.
     }
+    await startRollback(guard, { exec, launch })
+}
+
+/** As `requestRollback`, for one that is due whether or not anybody asked. */
+export async function startRollback(guard: GuardDirectory, { exec, launch }: RollbackHost): Promise<void> {
+    const { id } = guard
+    const state = stateOf(guard)
     let why = `its state directory is ${state}`
     if (state === defaultState) {
+        // It may have failed too often of late to be started again.
+        await exec(['systemctl', 'reset-failed', rollbackUnit(id)], { timeoutMs: limits.guardUnitMs })
         const ran = await exec(['systemctl', 'start', '--no-block', rollbackUnit(id)], {
             timeoutMs: limits.guardUnitMs,
         })

@@ -19,8 +19,8 @@ export interface GuardHost extends GuardPlaces {
     answer(change: string, question: string, value: string, by: string): void
     /** Calls back when something in the directory changes. */
     watch(directory: string, onChange: () => void): { close(): Promise<void> | void }
-    /** Runs the kept program in a session of its own, for when systemd cannot be asked. */
-    spawnRollback(guard: GuardDirectory): void
+    /** Starts a program that lives on without us; throws when it cannot. */
+    launch(argv: readonly [string, ...string[]]): Promise<void>
 }
 
 /** The same for all four tasks of an area. */

@@ -181,8 +181,10 @@ describe('a rollback on request', () => {
             exec: exec(0),
             launch: () => Promise.reject(new Error('no')),
         })
+        const unit = `proxsave-rollback@${change}-network.service`
         expect(ran).toEqual([
-            ['systemctl', 'start', '--no-block', `proxsave-rollback@${change}-network.service`],
+            ['systemctl', 'reset-failed', unit],
+            ['systemctl', 'start', '--no-block', unit],
         ])
     })
 
