@@ -206,6 +206,7 @@ export class Store {
         for (const name of this.#disk.list(this.#root))
             if (name.startsWith(gonePrefix)) this.#disk.removeTree(join(this.#root, name))
         const changes = this.list()
+        const isOpen = (change: ChangeSummary) => this.#isOpen(change)
         const wanted = new Set(changes.filter(isOpen).map(({ facts }) => facts.undoes))
         for (const [rank, change] of changes.filter(({ state }) => state === 'done').entries()) {
             const { id, ended, began } = change
@@ -215,6 +216,11 @@ export class Store {
             if (rank >= keep && !(young && this.hasMaterial(id))) this.#dropWhole(id)
             else if (!young) this.#dropMaterial(id)
         }
+    }
+
+    /** Nobody may be through with it: it goes on, something of it is left, or it failed and kept what an undo needs. */
+    #isOpen({ id, state, result, left }: ChangeSummary): boolean {
+        return state !== 'done' || left !== undefined || (result === 'failed' && this.hasMaterial(id))
     }
 
     /** The rename makes it gone at once: a crash while removing leaves nothing that looks like a change. */
@@ -268,11 +274,6 @@ export class Store {
 const changeIdShape = /^\d{8}-\d{6}-[0-9a-f]{4}$/
 const gonePrefix = '.gone-'
 const unknownKind = 'unknown'
-
-/** Nobody may be through with it: it goes on, it failed, or something of it is left. */
-function isOpen({ state, result, left }: ChangeSummary): boolean {
-    return state !== 'done' || result === 'failed' || left !== undefined
-}
 
 /** A change whose journal cannot be read is shown, not hidden. */
 function unreadable(id: string): ChangeSummary {
