@@ -4,6 +4,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import type { EndEvent } from '../../src/engine/change.ts'
 import { tryHold } from '../../src/engine/lock.ts'
+import { disarm } from '../../src/guard/decide.ts'
 import { isRoot } from '../backup/lab.ts'
 import { Describer } from '../restore/describer.ts'
 import { differences, type Tree } from '../vm/tree.ts'
@@ -144,6 +145,33 @@ describe.if(isRoot)('a guarded change', () => {
             expect(world.guard(id, 'network').state()).toBe('DISARMED')
             await expectQuiet()
         })
+
+        test('stays, whichever call fails behind the confirmation', async () => {
+            let met = 0
+            for (let at = 1; at <= 24; at++) {
+                world.begin()
+                before = await describer.describe(world.root)
+                const id = await toQuestion()
+                const { process } = world.daemon!
+                process.failIn(at)
+                try {
+                    world.answer('network.commit', 'COMMIT')
+                } catch {
+                    // The journal refused, or the removal of armed: who asks again sees.
+                }
+                const isConfirmed = world.guard(id, 'network').state() === 'DISARMED'
+                const end = await endOf(id)
+                if (process.met !== '') met++
+                if (!isConfirmed) continue
+                expect([at, process.met, end?.result, end?.left]).toEqual([
+                    ...[at, process.met],
+                    expect.stringMatching(/^(ok|warning)$/),
+                    undefined,
+                ])
+                expectNew('network')
+            }
+            expect(met).toBeGreaterThan(15)
+        }, 20_000)
 
         test('is not confirmed by an answer while somebody holds the lock, and is by a later one', async () => {
             const id = await toQuestion()
@@ -537,8 +565,10 @@ describe.if(isRoot)('a guarded change', () => {
 
         test('cannot be confirmed any more, by an answer', async () => {
             const id = await half()
-            world.start()
+            const clock = { ...world.clock, timeZone: () => 'UTC' }
+            expect(() => disarm(world.guard(id, 'network'), 'somebody', clock)).toThrow('cannot commit')
             expect(world.guard(id, 'network').state()).toBe('ARMED')
+            world.start()
             await world.until(() => {
                 if (world.open('network.commit') === undefined) return world.rollbacks.length > 1
                 expect(() => world.answer('network.commit', 'COMMIT')).toThrow('cannot commit')

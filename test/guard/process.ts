@@ -56,6 +56,11 @@ export class Process {
         this.#die()
     }
 
+    /** The n-th call from now fails, once. */
+    failIn(calls: number): void {
+        this.#trouble = { kind: 'fail', at: this.count + calls, code: 'EIO' }
+    }
+
     /** `at` counts from the first call of the process. */
     meet(trouble: Trouble): void {
         this.#trouble = trouble
