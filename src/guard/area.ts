@@ -2,7 +2,8 @@
 import type { Area, AreaId } from '../catalog/areas.ts'
 import type { ExecResult } from '../host/exec.ts'
 import type { Answer } from '../host/reach.ts'
-import type { Addresses, Argv, Way } from './record.ts'
+import type { LoaderWay } from './load.ts'
+import type { Addresses, Argv } from './record.ts'
 
 /** How an area looks at the host. Reads only, every call bounded in time. */
 export interface AreaHost {
@@ -68,8 +69,8 @@ export interface GuardArea {
     id: AreaId
     /** Undefined: the host has nothing that could check it. `problem`: our own parser refuses it. */
     checks(host: AreaHost, area: Area, candidate: Candidate, session?: Session): Promise<Checks>
-    /** How the live system takes the files, the best way first; the same ways load the old ones again. */
-    ways(host: AreaHost, candidate: Candidate): Promise<Way[]>
+    /** How the live system takes the files, for each loader the best way first; the same ways load the old ones again. */
+    ways(host: AreaHost, candidate: Candidate): Promise<LoaderWay[]>
     health(host: AreaHost, addresses: Addresses): Promise<Finding[]>
     /** Where the host will be reached; of the network only. */
     addresses?(host: AreaHost, candidate: Candidate): Promise<Addresses>

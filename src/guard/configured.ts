@@ -2,8 +2,10 @@
 import { asFault } from '../core/errors.ts'
 import { type Interfaces, optionsOf, parseInterfaces, type Stanza } from '../format/interfaces.ts'
 import { ipFamily } from '../format/ip-address.ts'
-import type { Candidate } from './area.ts'
+import { outputOf } from '../host/exec.ts'
+import type { AreaHost, Candidate } from './area.ts'
 import type { Manager } from './managers.ts'
+import type { Argv } from './record.ts'
 
 export const interfacesFile = '/etc/network/interfaces'
 
@@ -286,6 +288,79 @@ export function settingsOf(text: string | undefined): { section: string; key: st
     }
     return settings
 }
+
+/** What is not as the interfaces files of this moment say, as far as it counts: addresses and ways out. */
+export async function missingOf(host: AreaHost): Promise<string[]> {
+    const wanted = wantedOf(host)
+    if (wanted === undefined) return [`${interfacesFile} cannot be understood`]
+    const looks = ['addr', 'route show default', '-6 route show default'].map(words =>
+        listOf(host, ['ip', '-j', ...words.split(' ')]),
+    )
+    const [links, ...routes] = await Promise.all(looks)
+    if (links === undefined) return ['nobody can tell which addresses are there']
+    const byName = new Map(links.map(link => [link.ifname, link.addr_info ?? []]))
+    const present = new Set([...byName.values()].flat().map(({ local }) => local))
+    const ways = new Set(routes.flatMap(list => list ?? []).map(({ gateway, via }) => gateway ?? via?.host))
+    return [
+        ...wanted.addresses
+            .filter(address => !present.has(address))
+            .map(address => `${address} is not on this host`),
+        ...wanted.dynamic
+            .filter(name => !(byName.get(name) ?? []).some(({ scope }) => scope === 'global'))
+            .map(name => `${name} has no address`),
+        ...wanted.gateways
+            .filter(gateway => !ways.has(gateway))
+            .map(gateway => `no default route leads to ${gateway}`),
+    ]
+}
+
+/** Without cards that this machine does not have: nothing could give those an address. */
+function wantedOf(
+    host: AreaHost,
+): { addresses: string[]; dynamic: string[]; gateways: string[] } | undefined {
+    const set = readInterfaces(host)
+    if (set.problems.length > 0) return undefined
+    const stanzas = set.files.flatMap(({ content }) => content.stanzas)
+    const atBoot = stanzas.filter(({ keyword }) => keyword === 'auto' || keyword === 'allow-auto')
+    const started = new Set(atBoot.flatMap(({ words }) => words))
+    const present = new Set(namesIn(host, '/sys/class/net'))
+    const made = /^(bridge|bond|vlan|vxlan|vrf|ovs|slaves|raw)\b/
+    const wanted = { addresses: [] as string[], dynamic: [] as string[], gateways: [] as string[] }
+    for (const stanza of stanzas) {
+        const [name = '', , method] = stanza.words
+        if (stanza.keyword !== 'iface' || !(started.has(name) || started.has('all'))) continue
+        const options = optionsOf(stanza)
+        const isCard = !/[.:]|^(vmbr|vlan|bond)/.test(name) && !options.some(({ key }) => made.test(key))
+        if (isCard && !present.has(name)) continue
+        if (method === 'dhcp') wanted.dynamic.push(name)
+        for (const { key, value } of options) {
+            const address = value.split(/[\s/]/)[0]!
+            if (ipFamily(address) === undefined || method === 'tunnel') continue
+            if (key === 'address' && !/^(127\.|::1$)/.test(address)) wanted.addresses.push(address)
+            if (key === 'gateway') wanted.gateways.push(address)
+        }
+    }
+    return wanted
+}
+
+interface LinkOrRoute {
+    ifname?: string
+    addr_info?: { local?: string; scope?: string }[]
+    gateway?: string
+    via?: { host?: string }
+}
+
+async function listOf(host: AreaHost, argv: Argv): Promise<LinkOrRoute[] | undefined> {
+    const answer = outputOf(await host.look(argv))
+    if (!answer.ok) return undefined
+    // `ip -j` prints nothing at all for an empty list.
+    if (answer.text.trim() === '') return []
+    return quietly(() => JSON.parse(answer.text) as LinkOrRoute[])
+}
+
+/** Links that Proxmox VE has made for guests that run: they hang on the bridges of the host. */
+export const guestLinks = (files: Files): string[] =>
+    namesIn(files, '/sys/class/net').filter(name => /^(tap.|veth.*i.|fwpr|fwln)/.test(name))
 
 /** Ports of bridges and bonds in the interfaces files. */
 export function slavesIn(files: Files): string[] {

@@ -2,9 +2,9 @@
 import type { AreaHost, Check, Finding, GuardArea } from '../area.ts'
 import { firewallDiagnostics } from '../diagnostics.ts'
 import { finding, said, sshHealth } from '../health.ts'
-import type { Argv, Way } from '../record.ts'
+import { type LoaderWay, loadersOf } from '../load.ts'
+import type { Argv } from '../record.ts'
 import { unchecked, unseen } from '../shown.ts'
-import { together } from './network.ts'
 
 const bounds = { checkMs: 20_000, loadMs: 30_000 } as const
 
@@ -28,14 +28,14 @@ export const firewall: GuardArea = {
     },
 
     async ways(host, candidate) {
-        const loads: Way[][] = []
+        const loads: [string, LoaderWay[]][] = []
         for (const loader of loaders)
             if (
                 candidate.changed.some(path => loader.shape.test(path)) &&
                 (await host.active(loader.unit)) === 'active'
             )
-                loads.push(waysOf(host, loader))
-        return together(loads)
+                loads.push([loader.unit, waysOf(host, loader)])
+        return loadersOf(loads)
     },
 
     async health(host, addresses) {
@@ -87,7 +87,7 @@ const loaders: readonly { unit: string; shape: RegExp; reload: Argv }[] = [
     { unit: 'fail2ban.service', shape: /^\/etc\/fail2ban\//, reload: ['fail2ban-client', 'reload'] },
 ]
 
-function waysOf(host: AreaHost, { unit, reload }: (typeof loaders)[number]): Way[] {
+function waysOf(host: AreaHost, { unit, reload }: (typeof loaders)[number]): LoaderWay[] {
     const ways = host.has(reload[0])
         ? [{ title: `reload ${unit}`, commands: [reload], timeoutMs: bounds.loadMs }]
         : []

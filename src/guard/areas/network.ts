@@ -2,8 +2,10 @@
 import type { AreaHost, Candidate, Check, Finding, GuardArea } from '../area.ts'
 import {
     configuredAddresses,
+    guestLinks,
     interfacesFile,
     interfacesProblem,
+    quietly,
     readInterfaces,
     settingsOf,
     slavesIn,
@@ -11,7 +13,8 @@ import {
 import { networkDiagnostics } from '../diagnostics.ts'
 import { finding, liveAddresses, networkHealth, said } from '../health.ts'
 import { allManagers, followers, isReadBy, type Manager, managersOf } from '../managers.ts'
-import type { Argv, Way } from '../record.ts'
+import { type LoaderWay, loadersOf } from '../load.ts'
+import type { Argv } from '../record.ts'
 import { unchecked, unseen } from '../shown.ts'
 
 const bounds = {
@@ -81,12 +84,12 @@ export const network: GuardArea = {
     async ways(host, candidate) {
         const managers = await managersOf(host)
         const mine = managers.filter(manager => candidate.changed.some(path => isReadBy(manager, path)))
-        const loads: Way[][] = []
-        for (const manager of mine) loads.push(await waysOf[manager](host, candidate))
+        const loaders: [string, LoaderWay[]][] = []
+        for (const manager of mine) loaders.push([manager, await waysOf[manager](host, candidate)])
         for (const { shape, unit, verb } of followers)
             if (candidate.changed.some(path => shape.test(path)) && (await host.active(unit)) === 'active')
-                loads.push([way(`${verb} ${unit}`, [['systemctl', verb, unit]])])
-        return together(loads)
+                loaders.push([unit, [way(`${verb} ${unit}`, [['systemctl', verb, unit]])]])
+        return loadersOf(loaders)
     },
 
     async addresses(host, candidate) {
@@ -161,36 +164,46 @@ async function findingsOf(
 const twinRuns = (manager: Manager, running: readonly Manager[]): boolean =>
     manager.startsWith('ifupdown') && running.some(one => one.startsWith('ifupdown'))
 
-const way = (title: string, commands: Argv[], timeoutMs: number = bounds.loadMs): Way => ({
+const way = (title: string, commands: Argv[], more: Partial<LoaderWay> = {}): LoaderWay => ({
     title,
     commands,
-    timeoutMs,
+    timeoutMs: bounds.loadMs,
+    ...more,
 })
 
-const restart = (unit: string): Way => way(`restart ${unit}`, [['systemctl', 'restart', unit]])
+const restart = (unit: string): LoaderWay => way(`restart ${unit}`, [['systemctl', 'restart', unit]])
 
-const waysOf: Record<Manager, (host: AreaHost, candidate: Candidate) => Way[] | Promise<Way[]>> = {
-    ifupdown2: () => [
-        way('ifreload', [
-            // It gives up at once when another one runs, or when the directory of its lock is missing, with the same words.
-            ['install', '-d', '-m', '0755', '/run/network'],
-            ['flock', '-w', String(bounds.lockSeconds), '/run/network/.lock', 'true'],
-            ['ifreload', '-a'],
-        ]),
-        // It ends with 1 for a warning as well. Restarting everything, guests' links included, is no answer to that.
-        way('what ifreload has reached is what the files say', [['ifquery', '--check', '-a']]),
-        way('ifup', [['ifup', '-a']]),
-        restart('networking.service'),
-    ],
-    // Its `ifup -a` passes over every interface that is up, and `ifdown` knows only what the new files name: what the
-    // other files have left goes by address. Flushing an address that is not there is no error.
-    ifupdown: (host, candidate) => {
-        const fileSets = [candidate, host]
-        const left = new Set(fileSets.flatMap(files => configuredAddresses(files, ['ifupdown']).addresses))
-        const present = new Set(host.names('/sys/class/net'))
-        const slaves = new Set(fileSets.flatMap(slavesIn).filter(name => present.has(name)))
-        return [
-            way('ifdown and ifup', [
+/** The last of all, for it takes the links of guests off their bridges, and nothing puts those back. */
+const restartNetworking: LoaderWay = { ...restart('networking.service'), spares: 'guests' }
+
+const waysOf: Record<Manager, (host: AreaHost, candidate: Candidate) => LoaderWay[] | Promise<LoaderWay[]>> =
+    {
+        // Both end with 1 for a warning as well, `ifquery` for one port that this machine does not have.
+        ifupdown2: () => [
+            way(
+                'ifreload',
+                [
+                    // It gives up at once when another one runs, or when the directory of its lock is missing, with the same words.
+                    ['install', '-d', '-m', '0755', '/run/network'],
+                    ['flock', '-w', String(bounds.lockSeconds), '/run/network/.lock', 'true'],
+                    ['ifreload', '-a'],
+                ],
+                { judge: 'interfaces' },
+            ),
+            way('what ifreload has reached is what the files say', [['ifquery', '--check', '-a']]),
+            way('ifup', [['ifup', '-a']], { judge: 'interfaces' }),
+            restartNetworking,
+        ],
+        // Its `ifup -a` passes over every interface that is up, and `ifdown` knows only what the new files name: what the
+        // other files have left goes by address. Flushing an address that is not there is no error.
+        ifupdown: (host, candidate) => {
+            const fileSets = [candidate, host]
+            const left = new Set(
+                fileSets.flatMap(files => configuredAddresses(files, ['ifupdown']).addresses),
+            )
+            const present = new Set(host.names('/sys/class/net'))
+            const slaves = new Set(fileSets.flatMap(slavesIn).filter(name => present.has(name)))
+            const commands: Argv[] = [
                 ['ifdown', '-a', '--exclude=lo'],
                 ...[...left]
                     .slice(0, bounds.freed)
@@ -199,59 +212,59 @@ const waysOf: Record<Manager, (host: AreaHost, candidate: Candidate) => Way[] | 
                     .slice(0, bounds.freed)
                     .map((name): Argv => ['ip', 'link', 'set', 'dev', name, 'nomaster']),
                 ['ifup', '-a'],
+            ]
+            // It takes bridges away and makes them anew: whoever runs on one has to be put back, unless it has ended meanwhile.
+            const guests = new Set(guestLinks(host))
+            const ports = [...present].flatMap(bridge =>
+                (quietly(() => host.names(`/sys/class/net/${bridge}/brif`)) ?? [])
+                    .filter(name => guests.has(name))
+                    .map((name): Argv => ['ip', 'link', 'set', 'dev', name, 'master', bridge]),
+            )
+            return [
+                way('ifdown and ifup', [...commands, ...ports], {
+                    mayFail: ports.map((_, at) => commands.length + at),
+                }),
+                way('ifup', [['ifup', '-a', '--force']]),
+                restartNetworking,
+            ]
+        },
+        netplan: () => [
+            way('netplan', [['netplan', 'apply']]),
+            way('netplan and networkctl', [
+                ['netplan', 'generate'],
+                ['networkctl', 'reload'],
             ]),
-            restart('networking.service'),
-            way('ifup', [['ifup', '-a', '--force']]),
-        ]
-    },
-    netplan: () => [
-        way('netplan', [['netplan', 'apply']]),
-        way('netplan and networkctl', [
-            ['netplan', 'generate'],
-            ['networkctl', 'reload'],
-        ]),
-    ],
-    networkd: () => [way('networkctl', [['networkctl', 'reload']]), restart('systemd-networkd.service')],
-    NetworkManager: async (host, candidate) => {
-        const reload: Argv = ['nmcli', 'connection', 'reload']
-        const devices = await said(host, ['nmcli', '-t', '-f', 'DEVICE,STATE', 'device'])
-        const connected = [...(devices ?? '').matchAll(/^([^:\s]+):connected$/gm)].map(([, name]) => name!)
-        const ids = candidate.changed
-            .filter(path => isReadBy('NetworkManager', path))
-            .flatMap(path => settingsOf(candidate.read(path)))
-            .filter(({ section, key }) => section === 'connection' && key === 'uuid')
-            .map(({ value }) => value)
-        return [
-            ...(connected.length === 0
-                ? []
-                : [
-                      way('nmcli', [
-                          reload,
-                          ...connected.map((name): Argv => ['nmcli', 'device', 'reapply', name]),
+        ],
+        networkd: () => [way('networkctl', [['networkctl', 'reload']]), restart('systemd-networkd.service')],
+        NetworkManager: async (host, candidate) => {
+            const reload: Argv = ['nmcli', 'connection', 'reload']
+            const devices = await said(host, ['nmcli', '-t', '-f', 'DEVICE,STATE', 'device'])
+            const connected = [...(devices ?? '').matchAll(/^([^:\s]+):connected$/gm)].map(
+                ([, name]) => name!,
+            )
+            const ids = candidate.changed
+                .filter(path => isReadBy('NetworkManager', path))
+                .flatMap(path => settingsOf(candidate.read(path)))
+                .filter(({ section, key }) => section === 'connection' && key === 'uuid')
+                .map(({ value }) => value)
+            return [
+                ...(connected.length === 0
+                    ? []
+                    : [
+                          way('nmcli', [
+                              reload,
+                              ...connected.map((name): Argv => ['nmcli', 'device', 'reapply', name]),
+                          ]),
                       ]),
-                  ]),
-            ...(ids.length === 0
-                ? []
-                : [
-                      way('nmcli again', [
-                          reload,
-                          ...ids.map((id): Argv => ['nmcli', 'connection', 'up', 'uuid', id]),
+                ...(ids.length === 0
+                    ? []
+                    : [
+                          way('nmcli again', [
+                              reload,
+                              ...ids.map((id): Argv => ['nmcli', 'connection', 'up', 'uuid', id]),
+                          ]),
                       ]),
-                  ]),
-            restart('NetworkManager.service'),
-        ]
-    },
-}
-
-/** Several that are loaded at once: the first ways of all, then the second ones; who has no more repeats the last. */
-export function together(loads: readonly (readonly Way[])[]): Way[] {
-    const most = Math.max(0, ...loads.map(ways => ways.length))
-    return Array.from({ length: most }, (_, at) => {
-        const parts = loads.filter(ways => ways.length > 0).map(ways => ways[Math.min(at, ways.length - 1)]!)
-        return {
-            title: parts.map(({ title }) => title).join(', '),
-            commands: parts.flatMap(({ commands }) => commands),
-            timeoutMs: Math.max(...parts.map(({ timeoutMs }) => timeoutMs)),
-        }
-    })
-}
+                restart('NetworkManager.service'),
+            ]
+        },
+    }

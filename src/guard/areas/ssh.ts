@@ -4,9 +4,8 @@ import type { AreaHost, Candidate, Check, Finding, GuardArea, Session } from '..
 import { type Files, quietly } from '../configured.ts'
 import { sshDiagnostics } from '../diagnostics.ts'
 import { finding, sshHealth } from '../health.ts'
-import type { Way } from '../record.ts'
+import { type LoaderWay, loadersOf } from '../load.ts'
 import { inList, matchesAddress, matchesPattern, type SshdOptions, sshdOptions } from '../sshd-effective.ts'
-import { together } from './network.ts'
 
 const bounds = { checkMs: 20_000, lookMs: 3_000, loadMs: 30_000 } as const
 
@@ -40,14 +39,14 @@ export const ssh: GuardArea = {
     },
 
     async ways(host, candidate) {
-        const loads: Way[][] = []
+        const loads: [string, LoaderWay[]][] = []
         // Keys of users are read at each login; a socket without a running service reads everything anew.
         if (candidate.changed.some(isReadBySshd) && (await host.active('ssh.service')) !== 'inactive')
-            loads.push(waysOf('reload', 'ssh.service'))
+            loads.push(['ssh.service', waysOf('reload', 'ssh.service')])
         const dropbear = candidate.changed.some(path => path.startsWith('/etc/dropbear/'))
         if (dropbear && (await host.active('dropbear.service')) === 'active')
-            loads.push(waysOf('restart', 'dropbear.service'))
-        return together(loads)
+            loads.push(['dropbear.service', waysOf('restart', 'dropbear.service')])
+        return loadersOf(loads)
     },
 }
 
@@ -55,8 +54,8 @@ const isReadBySshd = (path: string): boolean =>
     /^\/etc\/ssh\/(sshd_config(\.d\/.*)?$|ssh_host_|moduli$)/.test(path)
 
 /** A restart leaves the sessions that are there. */
-function waysOf(verb: 'reload' | 'restart', unit: string): Way[] {
-    const one = (title: 'reload' | 'restart'): Way => ({
+function waysOf(verb: 'reload' | 'restart', unit: string): LoaderWay[] {
+    const one = (title: 'reload' | 'restart'): LoaderWay => ({
         title: `${title} ${unit}`,
         commands: [['systemctl', title, unit]],
         timeoutMs: bounds.loadMs,

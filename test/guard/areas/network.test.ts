@@ -253,8 +253,45 @@ describe('how the files are loaded', () => {
             'ip link set dev eth0 nomaster',
             'ifup -a',
         ])
-        expect(second).toEqual(['systemctl restart networking.service'])
-        expect(third).toEqual(['ifup -a --force'])
+        expect(second).toEqual(['ifup -a --force'])
+        expect(third).toEqual(['systemctl restart networking.service'])
+    })
+
+    test('ifupdown: guests that run are put back on their bridge, if they still do', async () => {
+        const guests = Object.fromEntries(
+            ['tap101i0', 'eth0'].map(name => [`/sys/class/net/vmbr0/brif/${name}/state`, '']),
+        )
+        const files = { ...classic.files, ...guests, '/sys/class/net/tap101i0/address': '' }
+        const candidate = candidateOver(files, change)
+        const [first] = await network.ways(fakeHost({ ...classic, files }), candidate)
+        expect(first!.commands.slice(-2).map(argv => argv.join(' '))).toEqual([
+            'ifup -a',
+            'ip link set dev tap101i0 master vmbr0',
+        ])
+        expect(first!.mayFail).toEqual([first!.commands.length - 1])
+    })
+
+    test('everything is only restarted behind ifup, and not while guests have links', async () => {
+        for (const options of [ifupdown2, classic]) {
+            const ways = await network.ways(fakeHost(options), candidateOver(options.files!, change))
+            const restarts = ways.filter(({ commands }) => commands.flat().includes('restart'))
+            expect(restarts.map(({ spares }) => spares)).toEqual(['guests'])
+            expect(ways.at(-1)).toBe(restarts[0])
+            expect(ways.at(-2)!.commands[0]!.slice(0, 2)).toEqual(['ifup', '-a'])
+        }
+    })
+
+    test('what frr does is no matter of ifreload: each is a loader of its own', async () => {
+        const options = { ...ifupdown2, units: { ...ifupdown2.units, 'frr.service': 'active' } }
+        const changes = { ...change, '/etc/frr/frr.conf': 'x' }
+        const ways = await network.ways(fakeHost(options), candidateOver(options.files!, changes))
+        expect(ways.map(({ loader, title }) => `${loader}: ${title}`)).toEqual([
+            'ifupdown2: ifreload',
+            'ifupdown2: what ifreload has reached is what the files say',
+            'ifupdown2: ifup',
+            'ifupdown2: restart networking.service',
+            'frr.service: reload frr.service',
+        ])
     })
 
     test('ifupdown: a port that this machine does not have is not touched', async () => {
@@ -279,8 +316,9 @@ describe('how the files are loaded', () => {
                 '/etc/systemd/resolved.conf': 'y',
             }),
         ).toEqual([
-            ['networkctl reload', 'systemctl restart systemd-resolved.service'],
-            ['systemctl restart systemd-networkd.service', 'systemctl restart systemd-resolved.service'],
+            ['networkctl reload'],
+            ['systemctl restart systemd-networkd.service'],
+            ['systemctl restart systemd-resolved.service'],
         ])
     })
 
