@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import type { EndEvent } from '../../src/engine/change.ts'
 import { tryHold } from '../../src/engine/lock.ts'
 import { disarm } from '../../src/guard/decide.ts'
+import { rollBackNow } from '../../src/guard/fire.ts'
+import { GuardDirectory } from '../../src/guard/record.ts'
 import { isRoot } from '../backup/lab.ts'
 import { Describer } from '../restore/describer.ts'
 import { differences, type Tree } from '../vm/tree.ts'
@@ -209,6 +211,17 @@ describe.if(isRoot)('a guarded change', () => {
                 expect.stringContaining('as asked'),
             ])
             await expectOld()
+        })
+
+        test('returns when it is told to although no marker can be written', async () => {
+            const id = await toQuestion()
+            const { runner, process } = world.daemon!
+            const host = world.guardHost(process, runner)
+            const guard = new GuardDirectory(process.disk, world.state, `${id}-network`)
+            process.meet({ kind: 'fail', at: process.count + 1, code: 'ENOSPC', forGood: true })
+            await world.driven(rollBackNow(host, guard, { log: () => undefined } as never))
+            expect(guard.state()).toBe('EXECUTED')
+            expect(await changed()).toEqual([])
         })
 
         test('returns although both markers are there', async () => {
@@ -689,6 +702,16 @@ describe.if(isRoot)('a guarded change', () => {
                     home: homes[area],
                 })
             expect(() => world.daemon!.runner.planUndo(id, 'test')).toThrow('undone it already')
+        })
+
+        test('and its timer runs though nobody could tell: it can be tried again at once', async () => {
+            world.systemd.timerFails = 'lies'
+            const first = await world.undo(id)
+            expect(first?.result).toBe('failed')
+            for (const area of guardedAreas) expectNew(area)
+            world.systemd.timerFails = 'no'
+            expect((await world.undo(id))?.result).toBe('ok')
+            await expectOld()
         })
 
         test('not confirmed: what was confirmed first stays, and it can be undone later', async () => {
