@@ -9,7 +9,7 @@ interface RestoreEnd {
     [fact: string]: unknown
 }
 
-/** `3 created, 1 replaced, 20 entries unchanged`. */
+/** `3 created, 1 replaced, 20 entries unchanged, network rolled back (1)`. */
 export function didInRestore(end: RestoreEnd): string {
     const number = (name: string) => (typeof end[name] === 'number' ? (end[name] as number) : 0)
     return [
@@ -19,6 +19,9 @@ export function didInRestore(end: RestoreEnd): string {
         ...(number('dressed') > 0 ? [`${number('dressed')} with owner or mode set`] : []),
         ...(number('deleted') > 0 ? [`${number('deleted')} removed`] : []),
         `${count(number('unchanged'), 'entry', 'entries')} unchanged`,
+        ...Object.entries(end)
+            .filter(([name]) => name.startsWith('guarded_'))
+            .map(([name, outcome]) => `${name.slice('guarded_'.length)} ${safe(String(outcome))}`),
     ].join(', ')
 }
 

@@ -133,8 +133,11 @@ export async function startRestore(
 }
 
 function changeOf(daemon: Daemon, round: Planned, reference: string | undefined, by: string): Plan {
-    const { plan } = round
+    const { plan, survey } = round
     const live = daemon.parts.root === '/'
+    // What becomes of these only their guards know: each says it when it is over.
+    const waiting = guardedAreas(survey.rows).flatMap(({ actions }) => actions)
+    const guarded = (wanted: string) => waiting.filter(({ action }) => action === wanted).length
     const facts: Record<string, Json> = {
         backup: plan.backup.id,
         from: plan.backup.path,
@@ -142,11 +145,11 @@ function changeOf(daemon: Daemon, round: Planned, reference: string | undefined,
         categories: [
             ...new Set(plan.categories.filter(({ action }) => action !== 'skip').map(({ id }) => id)),
         ],
-        created: plan.files.create.length,
-        replaced: plan.files.replace.length,
+        created: plan.files.create.length - guarded('create'),
+        replaced: plan.files.replace.length - guarded('replace'),
         merged: plan.files.merge.length,
-        dressed: plan.files.metadata.length,
-        deleted: plan.files.remove.length,
+        dressed: plan.files.metadata.length - guarded('metadata'),
+        deleted: plan.files.remove.length - guarded('remove'),
         unchanged: plan.files.unchanged,
     }
     const next = nextSteps(plan, live)

@@ -17,6 +17,7 @@ import {
     paramsOf,
     preparedOf,
     rolledBack,
+    tellOutcome,
 } from './tasks.ts'
 
 export function guardConfirm(host: GuardHost): TaskKind<Json> {
@@ -27,8 +28,14 @@ export function guardConfirm(host: GuardHost): TaskKind<Json> {
             if (!preparedOf(params, context).apply) return undefined
             const guard = guardFor(host, params, context)
             const applied = context.results.get(guardTaskIds(params.area).apply) as AppliedResult | undefined
-            const by = await awaitDecision(host, guard, applied, context)
-            return { confirmed: by }
+            try {
+                const by = await awaitDecision(host, guard, applied, context)
+                tellOutcome(params, context, 'confirmed')
+                return { confirmed: by }
+            } catch (error) {
+                tellOutcome(params, context, 'rolled back')
+                throw error
+            }
         },
         // What was confirmed is taken back by the undo of `guard.apply`, what is armed by that of `guard.arm`.
         async undo() {},

@@ -14,7 +14,7 @@ import { worthTelling } from './observe.ts'
 import { runPreflight } from './preflight.ts'
 import { repairNames } from './repair.ts'
 import type { Addresses } from './record.ts'
-import { type GuardHost, type GuardParams, paramsOf, plain, type Prepared } from './tasks.ts'
+import { type GuardHost, type GuardParams, paramsOf, plain, type Prepared, tellOutcome } from './tasks.ts'
 
 /** `network.apply` waits this long (ms). */
 const applyMs = 90_000
@@ -58,6 +58,7 @@ async function prepare(
     const { problems, findings, output } = await runPreflight(host, params, context, { candidate, live, own })
     if (problems.length > 0) {
         const kept = keep()
+        tellOutcome(params, context, 'not applied')
         throw new Fault('failed', `cannot apply ${area.phrase}: ${problems.join('; ')}`, {
             hint: `nothing of it was changed; the files are in ${kept}${output === undefined ? '' : `, what the checks said in ${output}`}`,
         })
@@ -87,6 +88,7 @@ async function prepare(
         })
         if (answer !== 'yes') {
             const kept = keep()
+            tellOutcome(params, context, 'not applied')
             context.warn(
                 `${area.phrase} was not applied, nothing of it was changed; its checked files are in ${kept}; to apply it later, restore this category again and answer ${area.apply} with yes`,
             )

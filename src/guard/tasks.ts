@@ -57,6 +57,13 @@ export function preparedOf({ area }: GuardParams, context: TaskContext): Prepare
     return prepared
 }
 
+/** What became of an area, for the end event and for history. */
+export const tellOutcome = (
+    { area, actions }: GuardParams,
+    context: TaskContext,
+    outcome: 'not applied' | 'rolled back' | 'confirmed',
+): void => context.fact(`guarded_${area}`, `${outcome} (${actions.length})`)
+
 export const plain = (value: unknown): Json => JSON.parse(JSON.stringify(value)) as Json
 
 export const guardFor = (host: GuardHost, { area }: GuardParams, context: TaskContext): GuardDirectory =>
