@@ -84,5 +84,7 @@ async function runCheck(
     const bad = check.refuse === undefined ? undefined : said.find(text => check.refuse!.test(text))
     context.log(`${line}: ${why ?? bad ?? 'nothing against it'}`)
     if (why === undefined && bad === undefined) return undefined
-    return `${line}: ${[bad ?? said.at(-1), why].filter(Boolean).join(', ')}`
+    // The first line names the place, the last one the verdict.
+    const words = bad === undefined ? [...new Set([said[0], said.at(-1)])] : [bad]
+    return `${line}: ${[...words, why].filter(Boolean).join(', ')}`
 }
