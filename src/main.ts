@@ -38,8 +38,16 @@ async function guardsHere() {
     const { exec } = await import('./host/exec.ts')
     const { launch } = await import('./host/launch.ts')
     const { originOf } = await import('./host/origin.ts')
-    const origin = () => originOf(process.pid)
-    return localGuards({ disk: realDisk(), state: defaultState, clock: systemClock, exec, launch, origin })
+    const { ownAddresses } = await import('./host/reach.ts')
+    return localGuards({
+        disk: realDisk(),
+        state: defaultState,
+        clock: systemClock,
+        exec,
+        launch,
+        origin: () => originOf(process.pid),
+        addresses: ownAddresses,
+    })
 }
 
 async function run(): Promise<number> {

@@ -8,6 +8,7 @@ import { type GuardDirectory, listGuards } from '../guard/record.ts'
 import { guardInfo, guardInfos, guardStatus, newAddress } from '../guard/status.ts'
 import { launch } from '../host/launch.ts'
 import type { Origin } from '../host/origin.ts'
+import { ownAddresses } from '../host/reach.ts'
 import type { Daemon } from './daemon.ts'
 
 /** Instead of an id: the only armed one. */
@@ -92,7 +93,8 @@ export function checkAnswer(
 
 function checkRights({ parts: { clock } }: Daemon, guard: GuardDirectory, origin: Origin): void {
     const address = newAddress(guardInfo(guard, clock))
-    const rights = mayConfirm(origin, guard.applied(), clock.bootId(), address)
+    const asked = { address, own: ownAddresses(), marker: guard.file('commit') }
+    const rights = mayConfirm(origin, guard.applied(), clock.bootId(), asked)
     if (!rights.ok) throw new Fault('refused', `cannot commit: ${rights.why}`, { hint: rights.hint })
 }
 

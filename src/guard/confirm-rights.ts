@@ -1,15 +1,24 @@
 /** Who may confirm: only somebody whose being here proves that this host can be reached as it is now. */
-import type { Origin } from '../host/origin.ts'
+import { parseIpAddress } from '../format/ip-address.ts'
+import type { Origin, SshEnds } from '../host/origin.ts'
 import type { Applied } from './record.ts'
 
 export type Rights = { ok: true } | { ok: false; why: string; hint: string }
 
-/** `address` is where this host can be reached once the new state is there, when that is known. */
+export interface Asked {
+    /** Where this host can be reached once the new state is there, when that is known. */
+    address?: string
+    /** All addresses that this host has now. */
+    own: Iterable<string>
+    /** The file that confirms at the console. */
+    marker: string
+}
+
 export function mayConfirm(
     origin: Origin,
     applied: Applied | undefined,
     bootId: string,
-    address?: string,
+    { address, own, marker }: Asked,
 ): Rights {
     if (applied === undefined)
         return {
@@ -28,28 +37,64 @@ export function mayConfirm(
         case 'console':
         case 'other':
             return { ok: true }
-        case 'ssh':
+        case 'ssh': {
             // Rounded down to a tick, so that one opened just before never counts as younger.
-            if (origin.since > applied.ms) return { ok: true }
+            if (origin.since <= applied.ms)
+                return {
+                    ok: false,
+                    why: 'this SSH connection was opened before the new state was there: that it still works proves nothing',
+                    hint: `from another computer, open a new connection to ${host} and type: proxsavectl commit`,
+                }
+            const from = whereFrom(origin.ends, own)
+            if (from === 'elsewhere') return { ok: true }
             return {
                 ok: false,
-                why: 'this SSH connection was opened before the new state was there: that it still works proves nothing',
-                hint: `open a new connection to ${host} and type: proxsavectl commit`,
+                why:
+                    from === 'here'
+                        ? `this SSH connection comes from this host itself (${origin.ends?.client}): it did not need the network and proves nothing`
+                        : 'nobody can tell where this SSH connection comes from, so it proves nothing',
+                hint: `from another computer, not by way of this host: ssh ${host} proxsavectl commit, or at the console: touch ${marker}`,
             }
+        }
         case 'web':
             if (origin.since > applied.ms) return { ok: true }
             return {
                 ok: false,
                 why: 'this shell in the browser was opened before the new state was there: that it still works proves nothing',
-                hint: `open a new shell in the browser, or a connection to ${host}, and type: proxsavectl commit`,
+                hint: `open a new shell in the browser, or from another computer a connection to ${host}, and type: proxsavectl commit`,
             }
         case 'left': {
             const from = origin.program === undefined ? '' : ` (${origin.program})`
             return {
                 ok: false,
-                why: `this program has left the session that it came from${from}: that it still runs proves nothing`,
-                hint: `from another computer, outside of tmux and screen: ssh ${host} proxsavectl commit`,
+                why: `this program has left the session that it came from, or has none${from}: that it runs proves nothing`,
+                hint: `from another computer, outside of tmux and screen: ssh ${host} proxsavectl commit, or at the console: touch ${marker}`,
             }
         }
     }
+}
+
+/**
+ * Unknown is refused like this host itself: whoever is refused wrongly has the console, whoever is let in wrongly may have
+ * lost the host.
+ */
+function whereFrom(ends: SshEnds | undefined, own: Iterable<string>): 'elsewhere' | 'here' | 'unknown' {
+    const [client, server] = [bytesOf(ends?.client), bytesOf(ends?.server)]
+    if (ends === undefined || client === undefined || server === undefined) return 'unknown'
+    if (client === server || isLoopback(client)) return 'here'
+    for (const address of own) if (bytesOf(address) === client) return 'here'
+    return 'elsewhere'
+}
+
+const isLoopback = (bytes: string): boolean =>
+    bytes.length === 8 ? bytes.startsWith('7f') : bytes === bytesOf('::1')
+
+/** The same for all ways to write an address, IPv4 in IPv6 too. */
+function bytesOf(address = ''): string | undefined {
+    const bytes = parseIpAddress(address)
+    return bytes === undefined
+        ? undefined
+        : Buffer.from(bytes)
+              .toString('hex')
+              .replace(/^0{20}ffff/, '')
 }

@@ -14,6 +14,8 @@ export interface LocalHost extends RollbackHost {
     clock: Clock
     /** Of the process that asks. */
     origin: () => Origin
+    /** All that this host has now. */
+    addresses: () => Iterable<string>
 }
 
 export function localGuards(host: LocalHost) {
@@ -26,7 +28,8 @@ export function localGuards(host: LocalHost) {
         async commit(reference: string | undefined, by: string): Promise<GuardInfo> {
             const guard = chooseGuard(disk, state, 'commit', reference)
             const address = newAddress(guardInfo(guard, clock))
-            const rights = mayConfirm(host.origin(), guard.applied(), clock.bootId(), address)
+            const asked = { address, own: host.addresses(), marker: guard.file('commit') }
+            const rights = mayConfirm(host.origin(), guard.applied(), clock.bootId(), asked)
             if (!rights.ok) throw new Fault('refused', `cannot commit: ${rights.why}`, { hint: rights.hint })
             await commitGuard(disk, state, guard.id, by, { clock })
             await stopGuardTimer(exec, guard.id)

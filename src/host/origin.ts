@@ -1,17 +1,21 @@
-/** Where a process comes from: an SSH connection and how old it is, a console, something that outlived its session. */
-import { readFileSync } from 'node:fs'
+/** Where a process comes from: an SSH connection, how old it is and from where, a console, something without a session. */
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { ipFamily } from '../format/ip-address.ts'
 
 export type Origin =
-    /** Below an sshd; `since` is when that connection was opened (ms of CLOCK_BOOTTIME, rounded down to a clock tick). */
-    | { kind: 'ssh'; since: number }
+    /**
+     * Below an sshd; `since` is when that connection was opened (ms of CLOCK_BOOTTIME, rounded down to a clock tick).
+     * Without `ends` nobody can tell where it comes from: no TCP at all, for one.
+     */
+    | { kind: 'ssh'; since: number; ends?: SshEnds }
     /** A shell in the browser: the web interface starts a terminal server for each, at that time. */
     | { kind: 'web'; since: number }
     /** At the machine itself: `tty1`, `ttyS0`, `console`. */
     | { kind: 'console'; tty: string }
-    /** It has left the session that it came from, or cannot be judged any more. */
+    /** It has left the session that it came from, never had one (a unit of systemd), or cannot be judged any more. */
     | { kind: 'left'; program?: string }
-    /** No session at all: entered from a container's host, started by systemd. */
+    /** Not of this system at all: entered from a container's host. */
     | { kind: 'other' }
 
 /** Ends of an SSH connection, addresses only. */
@@ -29,11 +33,16 @@ interface Process {
     startMs: number
 }
 
-/** The server of OpenSSH is one program up to 9.7, and one for each connection since. */
-const sshServers: ReadonlySet<string> = new Set(['sshd', 'sshd-session'])
-/** What the shells of the web interface run below, one process a shell. */
-const webTerminals: ReadonlySet<string> = new Set(['termproxy', 'vncterm'])
-/** Terminals that live on without the connection they are looked at through. Kernel names end after 15 bytes. */
+/**
+ * The server of OpenSSH is one program up to 9.7, and one for each connection since; that of dropbear forks when it accepts
+ * a connection.
+ */
+const sshServers: ReadonlySet<string> = new Set(['sshd', 'sshd-session', 'dropbear'])
+/** What the shells of the web interface run below, one process a shell. Kernel names end after 15 bytes. */
+const webTerminals: ReadonlySet<string> = new Set(['termproxy', 'proxmox-termpro', 'vncterm'])
+/** What stands between PID 1 and a shell at a console: nothing but a getty becomes this there. */
+const consoleLogins: ReadonlySet<string> = new Set(['login', 'sulogin', 'systemd-sulogin'])
+/** Terminals that live on without the connection they are looked at through. */
 const multiplexers =
     /^(tmux(: server)?|screen|SCREEN|mosh-server|zellij|dtach|abduco|tmate(: server)?|byobu|shpool)$/
 
@@ -42,12 +51,16 @@ const tickMs = 10
 /** Deeper than any session: a loop would only come from a process table that changes while we read it. */
 const depth = 64
 
-/** `pid` 0 is a process that this PID namespace does not see. */
-export function originOf(pid: number, proc = '/proc'): Origin {
+/** `pid` 0 is a process that this PID namespace does not see. systemd makes the file `container` where it runs in one. */
+export function originOf(pid: number, proc = '/proc', container = '/run/systemd/container'): Origin {
     if (pid <= 0) return { kind: 'other' }
     const line = ancestry(pid, proc)
     const at = line.findIndex(({ name }) => sshServers.has(name))
-    if (at >= 0) return { kind: 'ssh', since: connectionStart(line.slice(at), proc) }
+    if (at >= 0) {
+        const [below, servers] = [line.slice(0, at), line.slice(at)]
+        const ends = connectionEnds(below, servers, proc)
+        return { kind: 'ssh', since: connectionStart(servers, proc), ...(ends && { ends }) }
+    }
     const web = line.find(({ name }) => webTerminals.has(name))
     if (web !== undefined) return { kind: 'web', since: web.startMs }
 
@@ -58,11 +71,16 @@ export function originOf(pid: number, proc = '/proc'): Origin {
     if (top === undefined || (top.parent !== 0 && top.pid !== 1)) return { kind: 'left' }
     // Above it is a process of another PID namespace, and whatever its environment says is of there.
     if (top.pid !== 1) return { kind: 'other' }
-    const told = line.filter(({ pid }) => pid !== 1).map(({ pid }) => sshConnection(pid, proc))
-    if (told.some(connection => connection)) return { kind: 'left' }
-    const tty = consoleName(line.find(({ tty }) => tty !== 0)?.tty ?? 0)
-    if (tty === undefined && told.includes('')) return { kind: 'left' }
-    return tty === undefined ? { kind: 'other' } : { kind: 'console', tty }
+    const own = line.slice(0, -1)
+    if (own.some(({ pid }) => sshConnection(pid, proc))) return { kind: 'left' }
+    const tty = own.find(({ tty }) => tty !== 0)?.tty ?? 0
+    const console = consoleName(tty)
+    if (console !== undefined) return { kind: 'console', tty: console }
+    // The consoles of a container are pseudo-terminals as well; on a machine a login at one is asked for from elsewhere.
+    if (isPseudo(tty) && consoleLogins.has(own.at(-1)!.name) && existsSync(container))
+        return { kind: 'console', tty: `pts/${minorOf(tty)}` }
+    // `systemd-run`, `run0`, cron: whoever asked for it may sit in a session that proves nothing.
+    return { kind: 'left' }
 }
 
 /** Undefined when the process is in no SSH session. Also tells the ends of a connection that is gone. */
@@ -75,6 +93,59 @@ export function sshEndsOf(pid: number, proc = '/proc'): SshEnds | undefined {
         if (client && server) return { client, server }
     }
     return undefined
+}
+
+/**
+ * What the server told the session is asked first, nearest to the server, where nobody else has written it; then the
+ * server's own socket, which an environment that is cleared or may not be read does not hide.
+ */
+function connectionEnds(
+    below: readonly Process[],
+    servers: readonly Process[],
+    proc: string,
+): SshEnds | undefined {
+    for (const { pid } of below.toReversed()) {
+        const [client = '', , server = ''] = sshConnection(pid, proc)?.split(' ') ?? []
+        // UNKNOWN, when it is no TCP connection.
+        if (ipFamily(client) && ipFamily(server)) return { client, server }
+    }
+    for (const { pid, name } of servers) {
+        const found = sshServers.has(name) ? socketEnds(pid, proc) : undefined
+        if (found !== undefined) return found
+    }
+    return undefined
+}
+
+/** Of its first TCP connection: forwarded ones come later. */
+function socketEnds(pid: number, proc: string): SshEnds | undefined {
+    const connections = new Map<string, SshEnds>()
+    for (const table of ['tcp', 'tcp6'])
+        for (const row of read(join(proc, String(pid), 'net', table))
+            .split('\n')
+            .slice(1)) {
+            const [, server = '', client = '', state, , , , , , inode] = row.trim().split(/ +/)
+            if (inode === undefined || state === listening) continue
+            connections.set(`socket:[${inode}]`, { client: addressIn(client), server: addressIn(server) })
+        }
+    const directory = join(proc, String(pid), 'fd')
+    for (const fd of namesIn(directory).sort((a, b) => Number(a) - Number(b))) {
+        const found = connections.get(linkAt(join(directory, fd)))
+        if (found !== undefined) return found
+    }
+    return undefined
+}
+
+const listening = '0A'
+
+/** `0100007F:0016`: words of 32 bits as this machine has them in memory, the lowest byte first. */
+function addressIn(field: string): string {
+    const words = field.split(':')[0]!.match(/.{8}/g) ?? []
+    const bytes = words.flatMap(word => [...Buffer.from(word, 'hex')].reverse())
+    const mapped = bytes.length === 16 && bytes.slice(0, 12).every((byte, at) => byte === (at < 10 ? 0 : 255))
+    if (bytes.length === 4 || mapped) return bytes.slice(-4).join('.')
+    return bytes
+        .flatMap((byte, at) => (at % 2 === 0 ? [((byte << 8) | bytes[at + 1]!).toString(16)] : []))
+        .join(':')
 }
 
 /**
@@ -117,24 +188,18 @@ function readProcess(pid: number, proc: string): Process | undefined {
     }
 }
 
-/** Empty when we are not allowed to know, which must not pass for none: a container may deny its own root that. */
+/** Undefined where there is none, or where we are not allowed to know. */
 function sshConnection(pid: number, proc: string): string | undefined {
     const prefix = 'SSH_CONNECTION='
-    let environment: string
-    try {
-        environment = readFileSync(join(proc, String(pid), 'environ'), 'latin1')
-    } catch (error) {
-        return ['ENOENT', 'ESRCH'].includes((error as { code?: string }).code ?? '') ? undefined : ''
-    }
+    const environment = read(join(proc, String(pid), 'environ'))
     const found = environment.split('\0').find(entry => entry.startsWith(prefix))
     return found?.slice(prefix.length)
 }
 
 /** Undefined for none and for a pseudo-terminal, which anything may be behind. */
 function consoleName(device: number): string | undefined {
-    const major = (device >> 8) & 0xfff
-    const minor = (device & 0xff) | ((device >>> 12) & 0xfff00)
-    if (device === 0 || (major >= 136 && major <= 143)) return undefined
+    const [major, minor] = [majorOf(device), minorOf(device)]
+    if (device === 0 || isPseudo(device)) return undefined
     if (major === 4) return minor < 64 ? `tty${minor}` : `ttyS${minor - 64}`
     if (major === 5) return 'console'
     if (major === 229) return `hvc${minor}`
@@ -142,7 +207,27 @@ function consoleName(device: number): string | undefined {
     return `tty ${major}:${minor}`
 }
 
-/** Empty when it is gone. */
+const majorOf = (device: number): number => (device >> 8) & 0xfff
+const minorOf = (device: number): number => (device & 0xff) | ((device >>> 12) & 0xfff00)
+const isPseudo = (device: number): boolean => majorOf(device) >= 136 && majorOf(device) <= 143
+
+function namesIn(directory: string): string[] {
+    try {
+        return readdirSync(directory)
+    } catch {
+        return []
+    }
+}
+
+function linkAt(path: string): string {
+    try {
+        return readlinkSync(path)
+    } catch {
+        return ''
+    }
+}
+
+/** Empty when it is gone, or not for us to see. */
 function read(path: string): string {
     try {
         return readFileSync(path, 'latin1')

@@ -12,10 +12,12 @@ import { systemClock } from '../../src/host/clock.ts'
 import { realDisk } from '../../src/host/disk.ts'
 import { type Origin, originOf } from '../../src/host/origin.ts'
 import { GuardLab } from '../guard/planted.ts'
+import { ownAddresses } from '../../src/host/reach.ts'
 import { RunningDaemon } from './running.ts'
 
 const change = '20261120-120000-aaaa'
 const console: Origin = { kind: 'console', tty: 'tty1' }
+const here = { client: '127.0.0.1', server: '192.0.2.10' }
 
 describe('with a change that runs', () => {
     let lab: GuardLab
@@ -104,6 +106,12 @@ describe('with a change that runs', () => {
         ['an older SSH connection', { kind: 'ssh', since: 1_000 }],
         ['tmux', { kind: 'left', program: 'tmux' }],
         ['an older shell in the browser', { kind: 'web', since: 1_000 }],
+        ['a new SSH connection from this host', { kind: 'ssh', since: 2_000_000, ends: here }],
+        // Whatever the test runs on: on a machine without a network only loopback is left.
+        [
+            'one from another address of it',
+            { kind: 'ssh', since: 2_000_000, ends: { ...here, client: [...ownAddresses()].at(-1)! } },
+        ],
     ]
     for (const [name, origin] of strangers)
         test(`${name} may neither confirm nor answer for it, but may roll back`, async () => {
@@ -231,7 +239,10 @@ describe('a running daemon', () => {
         expect(told.out.split('\n')[0]).toContain('ARMED')
         expect(told.out).toContain('addresses before: 192.0.2.10; after: 192.0.2.20')
         expect((await status()).guard).toMatchObject({ state: 'ARMED', reconnect: ['192.0.2.10'] })
-        const rights = mayConfirm(originOf(process.pid), guard.applied(), systemClock.bootId())
+        const rights = mayConfirm(originOf(process.pid), guard.applied(), systemClock.bootId(), {
+            own: ownAddresses(),
+            marker: guard.file('commit'),
+        })
         const ran = await daemon.ctl('commit', '20261120')
         expect(ran.status).toBe(rights.ok ? 0 : 4)
         expect(guard.state()).toBe(rights.ok ? 'DISARMED' : 'ARMED')
