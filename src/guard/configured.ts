@@ -194,8 +194,20 @@ function fromInterfaces(files: Files): Configured {
     return { addresses, dynamic }
 }
 
+/** Where an administrator puts files for networkd; one in the first hides its namesake in the second. */
+const networkdDirectories = ['/etc/systemd/network', '/usr/local/lib/systemd/network']
+
+/** Paths and names of networkd's files with this ending. */
+function networkdFiles(files: Files, ending: string): { name: string; path: string }[] {
+    const found = new Map<string, string>()
+    for (const directory of networkdDirectories)
+        for (const name of namesIn(files, directory))
+            if (!name.startsWith('.') && name.endsWith(ending) && !found.has(name))
+                found.set(name, `${directory}/${name}`)
+    return [...found].map(([name, path]) => ({ name, path }))
+}
+
 function fromNetworkd(files: Files): Configured {
-    const directory = '/etc/systemd/network'
     const addresses: string[] = []
     let dynamic = false
     const read = (path: string) => {
@@ -205,13 +217,27 @@ function fromNetworkd(files: Files): Configured {
             if (section === 'Network' && key === 'DHCP' && !/^(no|false|off|0)$/i.test(value)) dynamic = true
         }
     }
-    for (const name of namesIn(files, directory)) {
-        if (/^[^.].*\.network$/.test(name)) read(`${directory}/${name}`)
-        else if (name.endsWith('.network.d'))
-            for (const part of namesIn(files, `${directory}/${name}`))
-                if (part.endsWith('.conf')) read(`${directory}/${name}/${part}`)
-    }
+    for (const { path } of networkdFiles(files, '.network')) read(path)
+    for (const directory of networkdDirectories)
+        for (const name of namesIn(files, directory))
+            if (name.endsWith('.network.d'))
+                for (const part of namesIn(files, `${directory}/${name}`))
+                    if (part.endsWith('.conf')) read(`${directory}/${name}/${part}`)
     return { addresses, dynamic }
+}
+
+/** Devices that networkd makes, by name. */
+export function networkdDevices(files: Files): Map<string, { path: string; kind: string; text: string }> {
+    const devices = new Map<string, { path: string; kind: string; text: string }>()
+    for (const { path } of networkdFiles(files, '.netdev')) {
+        const text = quietly(() => files.read(path)) ?? ''
+        const own = settingsOf(text).filter(({ section }) => section === 'NetDev')
+        const settingOf = (wanted: string) => own.find(({ key }) => key === wanted)?.value
+        const name = settingOf('Name')
+        if (name !== undefined && /^[^\s/-][^\s/]{0,14}$/.test(name))
+            devices.set(name, { path, kind: settingOf('Kind') ?? '', text })
+    }
+    return devices
 }
 
 function fromNetworkManager(files: Files): Configured {

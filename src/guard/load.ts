@@ -1,7 +1,7 @@
 /** Makes the live system read its files again: each loader on its own, its ways in their order until one of them works. */
 import { exec } from '../host/exec.ts'
 import type { AreaHost } from './area.ts'
-import { guestLinks, missingOf } from './configured.ts'
+import { guestLinks, missingOf, quietly } from './configured.ts'
 import { areaHostOf } from './host.ts'
 import type { Argv, Way } from './record.ts'
 
@@ -11,6 +11,8 @@ export interface LoaderWay extends Way {
     loader?: string
     /** Places among its commands of those whose failure does not count: what they take away may be gone already. */
     mayFail?: number[]
+    /** Places of those that are only run while a file is not there: the device that it describes is to go then. */
+    without?: [number, string][]
     /**
      * Its last command ends with 1 for a mere warning as well: then it has worked when the addresses and routes are there
      * that the files name at that moment.
@@ -78,13 +80,15 @@ async function runLoader(
 
 /** Why a way did not work; undefined when it did. */
 async function runAll(
-    { commands, timeoutMs, mayFail = [], judge }: LoaderWay,
+    { commands, timeoutMs, mayFail = [], without = [], judge }: LoaderWay,
     run: RunCommand,
     say: (text: string) => void,
     host: AreaHost,
 ): Promise<string | undefined> {
     for (const [at, argv] of commands.entries()) {
         const line = argv.join(' ')
+        const [, file] = without.find(([place]) => place === at) ?? []
+        if (file !== undefined && quietly(() => host.read(file)) !== undefined) continue
         const { ok, why } = await run({ argv, timeoutMs })
         say(`${line}: ${ok ? 'done' : why}`)
         if (ok || mayFail.includes(at)) continue

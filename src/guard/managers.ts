@@ -47,7 +47,8 @@ const shapes: Record<Manager, RegExp> = {
     ifupdown2: interfaces,
     ifupdown: interfaces,
     netplan: /^\/etc\/netplan\/[^/]*\.yaml$/,
-    networkd: /^\/etc\/systemd\/(network\/.*\.(network|netdev|conf)|networkd\.conf(\.d\/.*)?)$/,
+    networkd:
+        /^\/(etc|usr\/local\/lib)\/systemd\/(network\/(?!.*\.link).*\.(network|netdev|conf)|networkd\.conf(\.d\/.*)?)$/,
     NetworkManager: /^\/etc\/NetworkManager\//,
 }
 

@@ -59,6 +59,19 @@ describe('loaders', () => {
         expect(worked).toBe('up; port; last')
         expect((await load([way('up; port', { mayFail: [1] })], { up: 'no' })).problem).toBeDefined()
     })
+
+    test('a command is left out while the file is there that speaks against it', async () => {
+        const ways = [
+            way('restart; delete br0; delete br9', {
+                without: [
+                    [1, '/a.netdev'],
+                    [2, '/b.netdev'],
+                ],
+            }),
+        ]
+        const { ran } = await load(ways, {}, { files: { '/a.netdev': 'x' } })
+        expect(ran).toEqual(['restart', 'delete br9'])
+    })
 })
 
 describe('a way that spares guests', () => {

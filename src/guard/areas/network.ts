@@ -5,6 +5,7 @@ import {
     guestLinks,
     interfacesFile,
     interfacesProblem,
+    networkdDevices,
     quietly,
     readInterfaces,
     settingsOf,
@@ -23,6 +24,8 @@ const bounds = {
     loadMs: 60_000,
     /** For another `ifreload` to end. */
     lockSeconds: 20,
+    /** For networkd to have configured a link. */
+    onlineSeconds: 20,
     /** Addresses and ports that are freed one by one. */
     freed: 64,
 } as const
@@ -235,7 +238,54 @@ const waysOf: Record<Manager, (host: AreaHost, candidate: Candidate) => LoaderWa
                 ['networkctl', 'reload'],
             ]),
         ],
-        networkd: () => [way('networkctl', [['networkctl', 'reload']]), restart('systemd-networkd.service')],
+        // It never takes away a device whose file has gone, nor makes one anew whose file says something else; the one of
+        // Debian 12 leaves addresses of removed files too, and loses routes over a reload. So what only one side has goes
+        // by hand, and a new process reads everything.
+        networkd: (host, candidate) => {
+            const sides = [candidate, host]
+            const [later, now] = sides.map(
+                files => new Set(configuredAddresses(files, ['networkd']).addresses),
+            )
+            const freed = [...later!.symmetricDifference(now!)].slice(0, bounds.freed)
+            const [planned, present] = sides.map(networkdDevices)
+            const changed = [...planned!].filter(([name, { kind, text }]) => {
+                const before = present!.get(name)
+                if (before === undefined || before.text === text) return false
+                return before.kind !== kind || kind !== 'bridge'
+            })
+            const single = [...planned!, ...present!].filter(
+                ([name]) => planned!.has(name) !== present!.has(name),
+            )
+            const remove = (name: string): Argv => ['ip', 'link', 'delete', 'dev', name]
+            const before: Argv[] = changed.slice(0, bounds.freed).map(([name]) => remove(name))
+            const commands: Argv[] = [
+                ...before,
+                ...freed.map((address): Argv => ['ip', 'addr', 'flush', 'to', address]),
+                ['systemctl', 'restart', 'systemd-networkd.service'],
+                // It says that it is ready before any link is.
+                [
+                    '/usr/lib/systemd/systemd-networkd-wait-online',
+                    '--any',
+                    `--timeout=${bounds.onlineSeconds}`,
+                ],
+            ]
+            const after = single.slice(0, bounds.freed)
+            return [
+                way(
+                    'restart systemd-networkd.service',
+                    [...commands, ...after.map(([name]) => remove(name))],
+                    {
+                        mayFail: [
+                            ...before.map((_, at) => at),
+                            commands.length - 1,
+                            ...after.map((_, at) => commands.length + at),
+                        ],
+                        without: after.map(([, { path }], at) => [commands.length + at, path]),
+                    },
+                ),
+                way('networkctl', [['networkctl', 'reload']]),
+            ]
+        },
         NetworkManager: async (host, candidate) => {
             const reload: Argv = ['nmcli', 'connection', 'reload']
             const devices = await said(host, ['nmcli', '-t', '-f', 'DEVICE,STATE', 'device'])

@@ -96,7 +96,9 @@ describe('who manages the network', () => {
         ])
             expect(isReadBy('ifupdown2', path)).toBe(true)
         expect(isReadBy('networkd', '/etc/systemd/network/10-a.link')).toBe(false)
+        expect(isReadBy('networkd', '/etc/systemd/network/10-a.link.d/b.conf')).toBe(false)
         expect(isReadBy('networkd', '/etc/systemd/network/10-a.network.d/b.conf')).toBe(true)
+        expect(isReadBy('networkd', '/usr/local/lib/systemd/network/10-a.network')).toBe(true)
     })
 })
 
@@ -232,6 +234,8 @@ describe('what is told beforehand', () => {
     })
 })
 
+const online = '/usr/lib/systemd/systemd-networkd-wait-online --any --timeout=20'
+
 describe('how the files are loaded', () => {
     const change = { [interfaces]: bridge('192.0.2.20') }
 
@@ -316,9 +320,44 @@ describe('how the files are loaded', () => {
                 '/etc/systemd/resolved.conf': 'y',
             }),
         ).toEqual([
+            ['systemctl restart systemd-networkd.service', online],
             ['networkctl reload'],
-            ['systemctl restart systemd-networkd.service'],
             ['systemctl restart systemd-resolved.service'],
+        ])
+    })
+
+    test('networkd: what only one side has goes by hand, a device only while its file is not there', async () => {
+        const directory = '/etc/systemd/network'
+        const address = (text: string) => `[Network]\nAddress=${text}/24\n`
+        const files = {
+            [`${directory}/a.network`]: address('192.0.2.10'),
+            [`${directory}/b.network`]: address('192.0.2.99'),
+            [`${directory}/gone.netdev`]: '[NetDev]\nName=br9\nKind=bridge\n',
+            [`${directory}/vlan.netdev`]: '[NetDev]\nName=v7\nKind=vlan\n[VLAN]\nId=7\n',
+            [`${directory}/kept.netdev`]: '[NetDev]\nName=br1\nKind=bridge\n',
+        }
+        const changes = {
+            [`${directory}/a.network`]: address('192.0.2.20'),
+            [`${directory}/gone.netdev`]: undefined,
+            [`${directory}/vlan.netdev`]: '[NetDev]\nName=v7\nKind=vlan\n[VLAN]\nId=8\n',
+            [`${directory}/kept.netdev`]: '[NetDev]\nName=br1\nKind=bridge\n[Bridge]\nSTP=yes\n',
+            '/usr/local/lib/systemd/network/new.netdev': '[NetDev]\nName=br8\nKind=bridge\n',
+        }
+        const units = { 'systemd-networkd.service': 'active' }
+        const [first] = await network.ways(fakeHost({ files, units }), candidateOver(files, changes))
+        expect(first!.commands.map(argv => argv.join(' '))).toEqual([
+            'ip link delete dev v7',
+            'ip addr flush to 192.0.2.20',
+            'ip addr flush to 192.0.2.10',
+            'systemctl restart systemd-networkd.service',
+            online,
+            'ip link delete dev br8',
+            'ip link delete dev br9',
+        ])
+        expect(first!.mayFail).toEqual([0, 4, 5, 6])
+        expect(first!.without).toEqual([
+            [5, '/usr/local/lib/systemd/network/new.netdev'],
+            [6, `${directory}/gone.netdev`],
         ])
     })
 
@@ -446,6 +485,9 @@ iface eth2 inet6 static
                 '/etc/systemd/network/a.network':
                     '[Match]\nName=eth0\n[Network]\nAddress=192.0.2.3/24\nDNS=9.9.9.9\n[Address]\nAddress=fd00::3/64\n[Neighbor]\nAddress=192.0.2.77\n',
                 '/etc/systemd/network/a.netdev': '[NetDev]\nAddress=192.0.2.99\n',
+                // Hidden by its namesake.
+                '/usr/local/lib/systemd/network/a.network': '[Network]\nAddress=192.0.2.98\n',
+                '/usr/local/lib/systemd/network/b.network': '[Network]\nAddress=192.0.2.6\n',
                 '/etc/NetworkManager/system-connections/a.nmconnection':
                     '[ipv4]\naddress1=192.0.2.4/24,192.0.2.254\nmethod=manual\n',
                 '/etc/NetworkManager/system-connections/b.nmconnection':
@@ -454,7 +496,7 @@ iface eth2 inet6 static
             {},
         )
         expect(configuredAddresses(files, ['netplan', 'networkd', 'NetworkManager'])).toEqual({
-            addresses: ['192.0.2.1', '192.0.2.2', '192.0.2.3', 'fd00::3', '192.0.2.4'],
+            addresses: ['192.0.2.1', '192.0.2.2', '192.0.2.3', 'fd00::3', '192.0.2.6', '192.0.2.4'],
             dynamic: false,
         })
         const dynamic = candidateOver({ '/etc/systemd/network/a.network': '[Network]\nDHCP=ipv4\n' }, {})
