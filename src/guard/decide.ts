@@ -6,6 +6,7 @@ import type { Disk } from '../host/disk.ts'
 import type { Exec } from '../host/exec.ts'
 import { rollbackUnit, timerUnit } from './host.ts'
 import { GuardDirectory, guardIdShape, listGuards, stateOf } from './record.ts'
+import { isUnarmed } from './unarmed.ts'
 
 /** What the unit of the package knows; the guards of another state directory are rolled back by their kept program. */
 export const defaultState = '/var/lib/proxsave'
@@ -36,6 +37,10 @@ export function chooseGuard(disk: Disk, state: string, verb: Verb, reference?: s
     if (last === undefined)
         throw new Fault('failed', `cannot ${verb}: no guard${which} is armed`, {
             hint: 'proxsavectl status shows one that is',
+        })
+    if (isUnarmed(last))
+        throw new Fault('failed', `cannot ${verb}: ${last.id} is not armed yet, nothing of it was changed`, {
+            hint: 'wait until it is asked for: proxsavectl status',
         })
     const executed = last.executed()
     if (executed !== undefined)

@@ -6,6 +6,7 @@ import type { Clock } from '../host/clock.ts'
 import type { Disk } from '../host/disk.ts'
 import { newest } from './decide.ts'
 import { type GuardDirectory, type GuardRecord, listGuards } from './record.ts'
+import { isUnarmed } from './unarmed.ts'
 
 /** What the changes say about whether a guard is still of interest. */
 export interface GuardHistory {
@@ -24,7 +25,7 @@ export function guardStatus(
     clock: Clock,
     history: GuardHistory,
 ): GuardInfo | undefined {
-    const guards = listGuards(disk, state)
+    const guards = onceArmed(disk, state)
     const armed = newest(guards.filter(guard => guard.state() === 'ARMED'))
     if (armed !== undefined) return guardInfo(armed, clock)
     const last = newest(guards)
@@ -39,9 +40,9 @@ export function guardStatus(
     return agoMs < tellMs && !newer ? info : undefined
 }
 
-/** All guards that left a directory, newest first. */
+/** All guards that were armed and left a directory, newest first. */
 export function guardInfos(disk: Disk, state: string, clock: Clock): GuardInfo[] {
-    const left = listGuards(disk, state)
+    const left = onceArmed(disk, state)
     const infos: GuardInfo[] = []
     for (let next = newest(left); next !== undefined; next = newest(left)) {
         left.splice(left.indexOf(next), 1)
@@ -49,6 +50,9 @@ export function guardInfos(disk: Disk, state: string, clock: Clock): GuardInfo[]
     }
     return infos
 }
+
+const onceArmed = (disk: Disk, state: string): GuardDirectory[] =>
+    listGuards(disk, state).filter(guard => !isUnarmed(guard))
 
 /** Never throws for what the directory holds: an armed guard must be told even when its record is damaged. */
 export function guardInfo(guard: GuardDirectory, clock: Clock): GuardInfo {

@@ -66,6 +66,20 @@ describe('which guard is meant', () => {
         expect(fault.message).toContain('was rolled back already')
     })
 
+    test('is none that is being made: it is not armed yet, and nobody confirmed it', async () => {
+        await commit(lab.applied(change, 'ssh'))
+        lab.nowMs += 1_000
+        lab.make(change, 'network')
+        for (const reference of [undefined, `${change}-network`]) {
+            const fault = faultOf(() => choose(reference))
+            expect([fault.kind, fault.facts]).toEqual(['failed', {}])
+            expect(fault.message).toBe(
+                `cannot commit: ${change}-network is not armed yet, nothing of it was changed`,
+            )
+        }
+        expect(faultOf(() => choose(`${change}-ssh`)).facts.confirmed).toBe(`${change}-ssh`)
+    })
+
     test('was confirmed already, and by whom', async () => {
         await commit(lab.applied(change, 'network'))
         const fault = faultOf(() => choose(change))

@@ -140,10 +140,23 @@ describe('the guard worth telling', () => {
     })
 })
 
-test('all guards are listed newest first', () => {
-    lab.make(second, 'network')
+test('a guard that is being made is not told as one that was confirmed, and hides no other', () => {
+    const confirmed = lab.make(first, 'ssh')
+    confirmed.write('confirmed', { time: '2026-11-20T12:00:01.000Z', by: 'root@pts/1' })
     lab.nowMs += 1_000
-    lab.make(first, 'ssh')
+    const made = lab.make(first, 'network')
+    const history = { finished: () => false }
+    expect(tell(history)?.id).toBe(confirmed.id)
+    expect(guardInfos(lab.disk, lab.state, lab.clock).map(({ id }) => id)).toEqual([confirmed.id])
+    // Confirmed on a disk without room, or by the removal of `armed`.
+    made.write('applied', { boot: lab.bootId, ms: lab.bootMs })
+    expect(tell(history)).toMatchObject({ id: made.id, state: 'DISARMED' })
+})
+
+test('all guards are listed newest first', () => {
+    lab.executed(second, 'network')
+    lab.nowMs += 1_000
+    lab.applied(first, 'ssh')
     expect(guardInfos(lab.disk, lab.state, lab.clock).map(({ id }) => id)).toEqual([
         `${first}-ssh`,
         `${second}-network`,
