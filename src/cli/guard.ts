@@ -28,7 +28,7 @@ export function guardHead(guard: GuardInfo): string {
             return `ARMED, ${when}: ${what}${guard.applied ? '' : ', not in place yet'}`
         }
         case 'EXECUTED':
-            return `EXECUTED, the old state is back: ${what}${guard.why === undefined ? '' : `, rolled back ${whyWords(guard.why)}`}`
+            return `EXECUTED, ${guard.loaded === false ? 'the old files are back, but could not be loaded' : 'the old state is back'}: ${what}${guard.why === undefined ? '' : `, rolled back ${whyWords(guard.why)}`}`
         case 'DISARMED': {
             const by = guard.confirmed === undefined ? '' : ` by ${safe(guard.confirmed.by)}`
             return `DISARMED, the new state stays: ${what}, confirmed${by}`
@@ -43,6 +43,13 @@ function whyWords(why: string): string {
         asked: 'because somebody asked for it',
     }
     return words[why] ?? `(${safe(why)})`
+}
+
+/** A reboot always does: the old files are what the host starts with. */
+function loadWords(area: string): string {
+    const commands: Record<string, string> = { network: 'ifreload -a', ssh: 'systemctl restart ssh' }
+    const command = commands[area]
+    return `reboot${command === undefined ? '' : `, or at the console: ${command}`}; the log tells what failed`
 }
 
 /** All that a person needs to decide; without indentation. */
@@ -62,6 +69,7 @@ export function guardLines(guard: GuardInfo): string[] {
             'to go back now: proxsavectl rollback',
         )
     }
+    if (state === 'EXECUTED' && guard.loaded === false) lines.push(`to load them: ${loadWords(guard.area)}`)
     lines.push(`log: ${safe(guard.log)}`)
     for (const problem of guard.problems ?? []) lines.push(`problem: ${safe(problem)}`)
     return lines
@@ -70,7 +78,9 @@ export function guardLines(guard: GuardInfo): string[] {
 /** Prints it as rows of `status` are; `head` is 12 columns wide. */
 export function showGuard(guard: GuardInfo, line: (text: string) => void, head = 'guard'.padEnd(12)): void {
     line(`${head} ${guardHead(guard)}`)
-    for (const text of guardLines(guard)) line(`${' '.repeat(12)} ${text}`)
+    const row = (text: string) => line(`${' '.repeat(12)} ${text}`)
+    for (const text of guardLines(guard)) row(text)
+    if (guard.state === 'EXECUTED') row('shown until the next change, or for a day')
 }
 
 /** All guards, newest first; none when the daemon cannot tell: whoever follows a change has other worries then. */

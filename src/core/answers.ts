@@ -135,6 +135,11 @@ export const GuardInfo = Type.Object(
         directory: Text,
         why: may(Type.String({ description: 'why it was rolled back: deadline, boot, asked' })),
         executed: may(Time),
+        loaded: may(
+            Type.Boolean({
+                description: 'of one that was rolled back: the system runs with the old files again',
+            }),
+        ),
         confirmed: may(Type.Object({ time: Time, by: Text })),
         problems: may(Type.Array(Type.String({ description: 'what could not be put back or read' }))),
     },
@@ -151,7 +156,8 @@ export const Status = Type.Object({
     last: Type.Union([BackupInfo, Type.Null()]),
     next: Type.Union([Type.Object({ job: Text, time: Time }), Type.Null()]),
     guard: Type.Union([GuardInfo, Type.Null()], {
-        description: 'an armed guard, or the last one while it matters; null when all is quiet',
+        description:
+            'an armed guard, or the last one while it matters: one that was rolled back until the next change, or for a day; null when all is quiet',
     }),
     running: Type.Union([ChangeInfo, Type.Null()]),
     unfinished: Type.Array(ChangeInfo),

@@ -77,7 +77,12 @@ export function guardInfo(guard: GuardDirectory, clock: Clock): GuardInfo {
         directory: guard.path,
         ...timeLeft(guard, clock),
     }
-    if (executed !== undefined) Object.assign(info, { why: executed.why, executed: executed.time })
+    if (executed !== undefined)
+        Object.assign(info, {
+            why: executed.why,
+            executed: executed.time,
+            loaded: executed.problems.length === 0,
+        })
     const confirmed = state === 'DISARMED' ? guard.confirmed() : undefined
     if (confirmed !== undefined) Object.assign(info, { confirmed })
     if (problems.length > 0) info.problems = problems

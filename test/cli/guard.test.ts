@@ -228,6 +228,18 @@ describe('rollback', () => {
     })
 })
 
+test('status tells how one that was rolled back goes away', async () => {
+    const status = {
+        daemon: { version: '1', pid: 1, since: time, root: '/' },
+        host: { name: 'pve1', product: 'pve' },
+        ...{ last: null, next: null, running: null, unfinished: [], deferred: [], warnings: [], skipped: [] },
+    }
+    const told = async (guard: GuardInfo) =>
+        (await run(['status'], { call: () => ({ ...status, guard }) })).out
+    expect(await told(executed)).toContain('\n             shown until the next change, or for a day\n')
+    expect(await told(armed)).not.toContain('shown until')
+})
+
 test('status says without a daemon that something goes back by itself', async () => {
     const ran = await run(['status'], { call: dead, guards: { list: () => [armed] } })
     expect(ran.status).toBe(3)
@@ -355,6 +367,7 @@ describe('while a change is followed', () => {
         expect(ran.err).toContain('everything else stays: 3 created, 2 replaced, 40 entries unchanged.')
         expect(ran.err).not.toContain('What had been done was undone')
         expect(ran.err).not.toContain('firewall')
+        expect(ran.err).not.toContain('could not be loaded')
         const json = await run(['attach', 'c1', '--json'], { call: after, events: [begin, end] })
         const records = json.out
             .trim()
@@ -362,6 +375,21 @@ describe('while a change is followed', () => {
             .map(line => JSON.parse(line))
         expect(records.map(({ event }) => event)).toEqual(['begin', 'guard', 'guard', 'end'])
     })
+})
+
+test('a restore whose guard fired and could not load the old files does not say that the old state is back', async () => {
+    const end = { ...ended, result: 'rolled-back' }
+    const said = async (area: string) => {
+        const guard = { ...executed, area, loaded: false, problems: ['exit status 1'] }
+        const call = () => ({ guards: [guard] })
+        return (await run(['attach', 'c1'], { call, events: [begin, end] })).err
+    }
+    const network = await said('network')
+    expect(network).toContain('EXECUTED, the old files are back, but could not be loaded: network of the')
+    expect(network).not.toContain('the old state is back')
+    expect(network).toContain('to load them: reboot, or at the console: ifreload -a; the log')
+    expect(network).toContain('log: /var/lib/proxsave/guard/c1-network/log')
+    expect(await said('access')).toContain('to load them: reboot; the log')
 })
 
 describe('the question at a terminal', () => {

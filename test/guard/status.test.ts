@@ -100,6 +100,13 @@ describe('where to reconnect to', () => {
     })
 })
 
+test('one that was rolled back tells whether the old files were loaded, and no other does', () => {
+    const loaded = (problems: string[]) =>
+        guardInfo(lab.executed(first, 'network', problems), lab.clock).loaded
+    expect([loaded([]), loaded(['ifreload: exit status 1'])]).toEqual([true, false])
+    expect(guardInfo(lab.armed(second, 'network'), lab.clock).loaded).toBeUndefined()
+})
+
 describe('the guard worth telling', () => {
     test('is none when there is none', () => {
         expect(tell()).toBeUndefined()
@@ -128,6 +135,7 @@ describe('the guard worth telling', () => {
         lab.executed(first, 'network', ['ifreload: exit status 1'])
         expect(tell({ newest: () => first })).toMatchObject({
             state: 'EXECUTED',
+            loaded: false,
             why: 'deadline',
             executed: '2026-11-20T12:00:00.000Z',
             problems: ['ifreload: exit status 1'],
