@@ -27,6 +27,12 @@ export type RunCommand = (command: {
     timeoutMs: number
 }) => Promise<{ ok: boolean; why?: string; missing?: boolean }>
 
+/** Before anything that is started by a unit whose files changed. */
+export const readUnits: [string, LoaderWay[]] = [
+    'units',
+    [{ title: 'systemd reads its units', commands: [['systemctl', 'daemon-reload']], timeoutMs: 30_000 }],
+]
+
 /** The ways of several loaders, in the order of the loaders. */
 export const loadersOf = (loaders: readonly (readonly [string, readonly LoaderWay[]])[]): LoaderWay[] =>
     loaders.flatMap(([loader, ways]) => ways.map(way => ({ ...way, loader })))

@@ -1,5 +1,5 @@
 /** Which programs configure the network of this host, and which of them a set of files concerns. */
-import type { AreaHost } from './area.ts'
+import type { AreaHost, Candidate } from './area.ts'
 import { type Files, quietly } from './configured.ts'
 
 export const allManagers = ['ifupdown2', 'ifupdown', 'netplan', 'networkd', 'NetworkManager'] as const
@@ -50,6 +50,44 @@ const shapes: Record<Manager, RegExp> = {
     networkd:
         /^\/(etc|usr\/local\/lib)\/systemd\/(network\/(?!.*\.link).*\.(network|netdev|conf)|networkd\.conf(\.d\/.*)?)$/,
     NetworkManager: /^\/etc\/NetworkManager\//,
+}
+
+/** Tunnels that run from a file of their own each, by the template of their unit. */
+const tunnels: readonly { directory: string; template: string }[] = [
+    { directory: '/etc/wireguard', template: 'wg-quick' },
+    { directory: '/etc/openvpn', template: 'openvpn' },
+    { directory: '/etc/openvpn/client', template: 'openvpn-client' },
+    { directory: '/etc/openvpn/server', template: 'openvpn-server' },
+]
+
+/** A tunnel whose file changes, or a key or script that its file names. */
+export interface Tunnel {
+    unit: string
+    /** `wg-quick` makes an interface of this name, which stays when its file is gone. */
+    device?: string
+    config: string
+}
+
+export function tunnelsOf(host: Files, candidate: Candidate): Tunnel[] {
+    return tunnels.flatMap(({ directory, template }) => {
+        const within = candidate.changed.filter(path => path.startsWith(`${directory}/`))
+        if (within.length === 0) return []
+        const names = new Set([...filesIn(host, directory), ...filesIn(candidate, directory)])
+        return [...names].sort().flatMap(file => {
+            const name = /^([A-Za-z0-9_=+.-]+)\.conf$/.exec(file)?.[1]
+            if (name === undefined) return []
+            const config = `${directory}/${file}`
+            const texts = [host, candidate].map(files => quietly(() => files.read(config)) ?? '')
+            const concerned = within.some(
+                path =>
+                    path === config ||
+                    (!path.endsWith('.conf') &&
+                        texts.some(text => text.includes(path.slice(path.lastIndexOf('/') + 1)))),
+            )
+            const device = template === 'wg-quick' ? { device: name } : {}
+            return concerned ? [{ unit: `${template}@${name}.service`, config, ...device }] : []
+        })
+    })
 }
 
 /** Units beside the managers that read a file of the network again when they are told to. */

@@ -1,4 +1,5 @@
 /** Which card of the backup is which card of this host, what has to be renamed for it, and what must be asked about first. */
+import { type Files, quietly } from './configured.ts'
 import { trimSpace } from '../format/lines.ts'
 import type { Nic } from '../format/nic-inventory.ts'
 
@@ -181,6 +182,20 @@ export function namingRules(files: readonly { path: string; text: string }[]): N
         const find = finderOf(path)
         return find === undefined ? [] : find(text).map(rule => ({ path, ...rule }))
     })
+}
+
+/** Files whose rules for naming cards are others than before, as `PATH line N` or `PATH goes`; interfaces files left out. */
+export function changedNamingRules(before: Files, after: Files & { changed: readonly string[] }): string[] {
+    return after.changed
+        .filter(path => namingRuleDirectories.some(directory => path.startsWith(directory)))
+        .flatMap(path => {
+            const [was, is] = [before, after].map(files =>
+                namingRules([{ path, text: quietly(() => files.read(path)) ?? '' }]),
+            ) as [NamingRule[], NamingRule[]]
+            const same = was.length === is.length && was.every(({ text }, at) => text === is[at]!.text)
+            if (same) return []
+            return [is.length === 0 ? `${path} goes` : `${path} line ${is[0]!.line}`]
+        })
 }
 
 type Finder = (text: string) => Omit<NamingRule, 'path'>[]

@@ -17,6 +17,7 @@ import { showPath } from '../host/tree.ts'
 import { stage } from './candidate.ts'
 import { areaHostOf } from './host.ts'
 import {
+    changedNamingRules,
     mapNics,
     type NicConflict,
     type NicMap,
@@ -43,12 +44,22 @@ export async function repairNames(
     if (saved === undefined || files.length === 0) {
         if (files.length > 0)
             context.log('the backup has no inventory of network cards: their names are taken as they are')
+        tellRules(host, actions, context, own, 'nothing tells which cards of this host they are about')
         return
     }
     const used = new Set([...texts.values()].flatMap(text => [...interfaceNames(text)]))
     const map = mapNics(saved, readNics(host.root), used)
     tellUnmatched(map, context)
-    if (map.renames.length === 0 && map.conflicts.length === 0) return
+    if (map.renames.length === 0 && map.conflicts.length === 0) {
+        tellRules(
+            host,
+            actions,
+            context,
+            own,
+            'cards may have other names at the next boot than they have now',
+        )
+        return
+    }
     if (!(await mayRename(host, actions, map, context, own))) {
         context.warn(`network cards keep the names of the backup, as answered: ${listed(map.renames)}`)
         return
@@ -93,6 +104,29 @@ function tellUnmatched({ unmatched }: NicMap, context: TaskContext): void {
 
 const listed = (renames: readonly Rename[]) =>
     renames.map(({ from, to, by }) => `${from} is ${to} here (${by})`).join(', ')
+
+/** Rules that come with the backup and are new here. */
+function tellRules(
+    host: GuardHost,
+    actions: GuardParams['actions'],
+    context: TaskContext,
+    own: PlaceTree,
+    why: string,
+): void {
+    const staged = new Map(
+        actions
+            .filter(({ action, type }) => action !== 'remove' && type === 'file')
+            .map(({ path }) => [`/${showPath(path)}`, path]),
+    )
+    const look = areaHostOf(host)
+    const rules = changedNamingRules(look, {
+        changed: actions.map(({ path }) => `/${showPath(path)}`),
+        read: path => (staged.has(path) ? textOf(own, staged.get(path)!) : undefined),
+        names: path => look.names(path),
+    })
+    if (rules.length > 0)
+        context.warn(`rules that name network cards are restored (${rules.join(', ')}), and ${why}`)
+}
 
 /** Rules that name cards may give them other names at the next boot: a person decides. */
 async function mayRename(

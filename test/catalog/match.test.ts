@@ -254,13 +254,32 @@ describe('the matcher of the catalogue', () => {
     test('starts at a single file when only that is chosen, and at / when that is included', () => {
         expect(rootsToWalk([categoryById('filesystem')!])).toEqual(['/etc/fstab'])
         expect(rootsToWalk([categoryById('ssh')!])).toEqual([
+            '/etc/default/ssh',
             '/etc/dropbear',
             '/etc/ssh',
+            '/etc/systemd/system',
             '/home',
             '/root/.ssh',
         ])
         expect(buildMatcher(categoriesOf('pve'), ['/']).roots).toEqual(['/'])
     })
+})
+
+test('how sshd and the network are started is guarded with them; other units are not', () => {
+    const ownerOf = (path: string) => buildMatcher(categories).ownerOf(path)?.id
+    const owners = {
+        ssh: ['system/ssh.service.d/a.conf', 'system/ssh.socket.d', 'system/sshd@.service.d/b.conf'],
+        network: ['system/networking.service.d/a.conf'],
+        services: ['system/ssh.service', 'system/cron.service.d/a.conf', 'system'],
+    }
+    for (const [owner, paths] of Object.entries(owners))
+        for (const path of paths) expect(ownerOf(`/etc/systemd/${path}`), path).toBe(owner)
+    expect(['ssh', 'networking', 'cron'].map(name => ownerOf(`/etc/default/${name}`))).toEqual([
+        'ssh',
+        'network',
+        'services',
+    ])
+    expect(ownerOf('/usr/local/lib/systemd/network/10-lan.link')).toBe('network')
 })
 
 describe('choosing a category', () => {

@@ -5,7 +5,17 @@ export const ssh: Category = {
     id: 'ssh',
     title: 'SSH',
     product: 'common',
-    paths: ['/etc/ssh/', '/etc/dropbear/', '/root/.ssh/', '/home/*/.ssh/'],
+    paths: [
+        '/etc/ssh/',
+        '/etc/dropbear/',
+        '/root/.ssh/',
+        '/home/*/.ssh/',
+        // How sshd is started decides about the next login as much as its own files do.
+        '/etc/default/ssh',
+        '/etc/systemd/system/ssh.service.d/',
+        '/etc/systemd/system/ssh.socket.d/',
+        '/etc/systemd/system/sshd*.d/',
+    ],
     commands: [{ file: 'sshd-effective.txt', argv: ['sshd', '-T'], okStatuses: [0, 1, 255] }],
     services: ['ssh.service'],
     residual: true,

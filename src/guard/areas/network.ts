@@ -13,9 +13,18 @@ import {
 } from '../configured.ts'
 import { networkDiagnostics } from '../diagnostics.ts'
 import { finding, liveAddresses, networkHealth, said } from '../health.ts'
-import { allManagers, followers, isReadBy, type Manager, managersOf } from '../managers.ts'
-import { type LoaderWay, loadersOf } from '../load.ts'
+import {
+    allManagers,
+    followers,
+    isReadBy,
+    type Manager,
+    managersOf,
+    type Tunnel,
+    tunnelsOf,
+} from '../managers.ts'
+import { type LoaderWay, loadersOf, readUnits } from '../load.ts'
 import type { Argv } from '../record.ts'
+import { changedNamingRules } from '../nic-map.ts'
 import { unchecked, unseen } from '../shown.ts'
 
 const bounds = {
@@ -29,6 +38,8 @@ const bounds = {
     /** Addresses and ports that are freed one by one. */
     freed: 64,
 } as const
+
+const networkingDropIns = '/etc/systemd/system/networking.service.d/'
 
 /** The fault lies in its nlcache.py and was mended in the next version. */
 const faultyIfupdown2 = '3.3.0-1+pmx11'
@@ -88,10 +99,14 @@ export const network: GuardArea = {
         const managers = await managersOf(host)
         const mine = managers.filter(manager => candidate.changed.some(path => isReadBy(manager, path)))
         const loaders: [string, LoaderWay[]][] = []
+        if (candidate.changed.some(path => path.startsWith(networkingDropIns))) loaders.push(readUnits)
         for (const manager of mine) loaders.push([manager, await waysOf[manager](host, candidate)])
         for (const { shape, unit, verb } of followers)
             if (candidate.changed.some(path => shape.test(path)) && (await host.active(unit)) === 'active')
                 loaders.push([unit, [way(`${verb} ${unit}`, [['systemctl', verb, unit]])]])
+        for (const tunnel of tunnelsOf(host, candidate))
+            if ((await host.active(tunnel.unit)) === 'active')
+                loaders.push([tunnel.unit, waysOfTunnel(tunnel)])
         return loadersOf(loaders)
     },
 
@@ -160,6 +175,47 @@ async function findingsOf(
                 `${interfacesFile} would not be there: no interface would come up`,
             ),
         )
+    findings.push(...laterFindings(host, candidate))
+    return findings
+}
+
+/** What counts at the next boot only, where no guard is. */
+function laterFindings(host: AreaHost, candidate: Candidate): Finding[] {
+    const findings: Finding[] = []
+    const differs = (path: string) =>
+        candidate.changed.includes(path) &&
+        quietly(() => host.read(path)) !== quietly(() => candidate.read(path))
+    const rules = changedNamingRules(host, candidate)
+    if (rules.length > 0)
+        findings.push(
+            finding(
+                'naming-rules',
+                'critical',
+                `rules that name network cards change (${rules.join(', ')}): they count at the next boot, where no guard is, and cards may then have other names than the new files use`,
+            ),
+        )
+    if (differs('/etc/hostname')) {
+        const name = quietly(() => candidate.read('/etc/hostname'))?.trim() || 'nothing'
+        const isNode = host.has('pmxcfs')
+        findings.push(
+            finding(
+                'hostname',
+                isNode ? 'critical' : 'warning',
+                `/etc/hostname changes to ${name}: it counts at the next boot, where no guard is${isNode ? ', and Proxmox VE would then look for a node of that name' : ''}`,
+            ),
+        )
+    }
+    const units = candidate.changed.filter(
+        path => path === '/etc/default/networking' || path.startsWith(networkingDropIns),
+    )
+    if (units.some(differs))
+        findings.push(
+            finding(
+                'networking',
+                'warning',
+                `how networking.service starts changes (${units.filter(differs).join(', ')}): it counts at the next boot, where no guard is`,
+            ),
+        )
     return findings
 }
 
@@ -178,6 +234,18 @@ const restart = (unit: string): LoaderWay => way(`restart ${unit}`, [['systemctl
 
 /** The last of all, for it takes the links of guests off their bridges, and nothing puts those back. */
 const restartNetworking: LoaderWay = { ...restart('networking.service'), spares: 'guests' }
+
+/** Without its file it cannot even be stopped well: what it has made goes by hand then. */
+function waysOfTunnel({ unit, device, config }: Tunnel): LoaderWay[] {
+    const stop: Argv[] = [['systemctl', 'stop', unit]]
+    if (device !== undefined) stop.push(['ip', 'link', 'delete', 'dev', device])
+    return [
+        restart(unit),
+        way(`stop ${unit}, whose file is gone`, [['test', '!', '-e', config], ...stop], {
+            mayFail: stop.map((_, at) => at + 1),
+        }),
+    ]
+}
 
 const waysOf: Record<Manager, (host: AreaHost, candidate: Candidate) => LoaderWay[] | Promise<LoaderWay[]>> =
     {

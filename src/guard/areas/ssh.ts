@@ -4,7 +4,7 @@ import type { AreaHost, Candidate, Check, Finding, GuardArea, Session } from '..
 import { type Files, quietly } from '../configured.ts'
 import { sshDiagnostics } from '../diagnostics.ts'
 import { finding, sshHealth } from '../health.ts'
-import { type LoaderWay, loadersOf } from '../load.ts'
+import { type LoaderWay, loadersOf, readUnits } from '../load.ts'
 import { inList, matchesAddress, matchesPattern, type SshdOptions, sshdOptions } from '../sshd-effective.ts'
 
 const bounds = { checkMs: 20_000, lookMs: 3_000, loadMs: 30_000 } as const
@@ -40,8 +40,29 @@ export const ssh: GuardArea = {
 
     async ways(host, candidate) {
         const loads: [string, LoaderWay[]][] = []
+        if (candidate.changed.some(isUnitFile)) loads.push(readUnits)
+        const bySocket = (await host.active('ssh.socket')) === 'active'
+        const restarts = candidate.changed.some(path => isUnitFile(path) || path === '/etc/default/ssh')
+        // Who listens is told anew; the socket cannot be while its service runs.
+        if (bySocket && candidate.changed.some(path => path.startsWith('/etc/systemd/system/ssh.socket.d/')))
+            loads.push([
+                'ssh.socket',
+                [
+                    {
+                        title: 'restart ssh.socket',
+                        commands: [
+                            ['systemctl', 'stop', 'ssh.service'],
+                            ['systemctl', 'restart', 'ssh.socket'],
+                        ],
+                        timeoutMs: bounds.loadMs,
+                    },
+                    ...waysOf('restart', 'ssh.service'),
+                ],
+            ])
+        else if (restarts && (await host.active('ssh.service')) !== 'inactive')
+            loads.push(['ssh.service', waysOf('restart', 'ssh.service')])
         // Keys of users are read at each login; a socket without a running service reads everything anew.
-        if (candidate.changed.some(isReadBySshd) && (await host.active('ssh.service')) !== 'inactive')
+        else if (candidate.changed.some(isReadBySshd) && (await host.active('ssh.service')) !== 'inactive')
             loads.push(['ssh.service', waysOf('reload', 'ssh.service')])
         const dropbear = candidate.changed.some(path => path.startsWith('/etc/dropbear/'))
         if (dropbear && (await host.active('dropbear.service')) === 'active')
@@ -49,6 +70,8 @@ export const ssh: GuardArea = {
         return loadersOf(loads)
     },
 }
+
+const isUnitFile = (path: string): boolean => /^\/etc\/systemd\/system\/sshd?[^/]*\.d\//.test(path)
 
 const isReadBySshd = (path: string): boolean =>
     /^\/etc\/ssh\/(sshd_config(\.d\/.*)?$|ssh_host_|moduli$)/.test(path)

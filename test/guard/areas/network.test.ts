@@ -228,6 +228,32 @@ describe('what is told beforehand', () => {
         expect((await checksOf(ifupdown2, change)).findings).toEqual([])
     })
 
+    test('what counts at the next boot only: names of cards, of the host, and how networking starts', async () => {
+        const link = '/etc/systemd/network/10-lan.link'
+        const rules = '/etc/udev/rules.d/70-persistent-net.rules'
+        const named = '[Match]\nMACAddress=52:54:00:00:00:01\n[Link]\nName=lan0\n'
+        const files = { ...old, '/etc/hostname': 'pve1\n', [rules]: 'SUBSYSTEM=="net", NAME="x"\n' }
+        const tellings = async (changes: Record<string, string | undefined>, programs: string[] = []) =>
+            ((await checksOf({ ...ifupdown2, files, programs }, changes)).findings ?? []).map(
+                ({ name, level, text }) => `${level} ${name}: ${text}`,
+            )
+        const [rule, ...others] = await tellings({ [link]: named, [rules]: undefined })
+        expect(rule).toContain(
+            `critical naming-rules: rules that name network cards change (${link} line 4, ${rules} goes)`,
+        )
+        expect(others).toEqual([])
+        expect(await tellings({ [link]: '[Link]\nMTUBytes=9000\n', [rules]: files[rules] })).toEqual([])
+        expect((await tellings({ '/etc/hostname': 'pve2\n' }))[0]).toStartWith(
+            'warning hostname: /etc/hostname changes to pve2',
+        )
+        expect((await tellings({ '/etc/hostname': 'pve2\n' }, ['pmxcfs']))[0]).toStartWith('critical')
+        expect(await tellings({ '/etc/hostname': 'pve1\n' })).toEqual([])
+        const dropIn = '/etc/systemd/system/networking.service.d/a.conf'
+        expect((await tellings({ '/etc/default/networking': 'x', [dropIn]: 'y' })).join()).toContain(
+            `(/etc/default/networking, ${dropIn})`,
+        )
+    })
+
     test('that no interfaces file would be left', async () => {
         const { findings } = await checksOf(ifupdown2, { [interfaces]: undefined })
         expect(levels(findings ?? [], 'critical')).toEqual(['interfaces'])
@@ -303,6 +329,53 @@ describe('how the files are loaded', () => {
             [interfaces]: bridge('192.0.2.20').replaceAll('eth0', 'eth7'),
         })
         expect(first!.filter(line => line.includes('nomaster'))).toEqual(['ip link set dev eth0 nomaster'])
+    })
+
+    test('units are read again before anything that they start', async () => {
+        const changes = { '/etc/systemd/system/networking.service.d/a.conf': 'x', ...change }
+        expect((await commandsOf(ifupdown2, changes))[0]).toEqual(['systemctl daemon-reload'])
+    })
+
+    test('tunnels that run are restarted when their file changes, or a key that it names', async () => {
+        const files = {
+            '/etc/wireguard/wg0.conf': 'x',
+            '/etc/wireguard/wg1.conf': 'y',
+            '/etc/openvpn/client/office.conf': 'ca office-ca.crt\n',
+            '/etc/openvpn/client/other.conf': 'ca other.crt\n',
+        }
+        const units = {
+            'wg-quick@wg0.service': 'active',
+            'openvpn-client@office.service': 'active',
+            'openvpn-client@other.service': 'active',
+            'openvpn@x.service': 'active',
+        }
+        const changes = {
+            '/etc/wireguard/wg0.conf': 'z',
+            '/etc/wireguard/wg1.conf': 'z',
+            '/etc/openvpn/client/office-ca.crt': 'z',
+            '/etc/openvpn/x.conf': 'z',
+        }
+        const candidate = candidateOver(files, changes)
+        const ways = await network.ways(fakeHost({ files, units }), candidate)
+        const first = [...Map.groupBy(ways, ({ loader }) => loader).values()].map(([way]) => way!.title)
+        expect(first).toEqual([
+            'restart wg-quick@wg0.service',
+            'restart openvpn@x.service',
+            'restart openvpn-client@office.service',
+        ])
+    })
+
+    test('a tunnel whose file goes leaves no device; the same ways start it again', async () => {
+        const files = { '/etc/wireguard/wg0.conf': 'x' }
+        const units = { 'wg-quick@wg0.service': 'active' }
+        expect(await commandsOf({ files, units }, { '/etc/wireguard/wg0.conf': undefined })).toEqual([
+            ['systemctl restart wg-quick@wg0.service'],
+            [
+                'test ! -e /etc/wireguard/wg0.conf',
+                'systemctl stop wg-quick@wg0.service',
+                'ip link delete dev wg0',
+            ],
+        ])
     })
 
     test('nothing for names of hosts, hooks, and what waits for the next boot', async () => {

@@ -233,6 +233,21 @@ describe('how it is loaded', () => {
         expect(await ways({ [authorized]: 'x', '/etc/ssh/ssh_config': 'y' })).toEqual([])
     })
 
+    test('how it is started counts when it starts: units are read, then it is restarted', async () => {
+        const dropIn = '/etc/systemd/system/ssh.service.d/a.conf'
+        expect(await ways({ [dropIn]: 'x', [config]: 'y' })).toEqual([
+            'systemctl daemon-reload',
+            'systemctl restart ssh.service',
+        ])
+        expect(await ways({ '/etc/default/ssh': 'x' })).toEqual(['systemctl restart ssh.service'])
+        const units = { 'ssh.socket': 'active', 'ssh.service': 'active' }
+        expect(await ways({ '/etc/systemd/system/ssh.socket.d/a.conf': 'x' }, { units })).toEqual([
+            'systemctl daemon-reload',
+            'systemctl stop ssh.service; systemctl restart ssh.socket',
+            'systemctl restart ssh.service',
+        ])
+    })
+
     test('a socket without a service needs nothing; a systemd that is silent is tried', async () => {
         expect(await ways({ [config]: 'x' }, { units: { 'ssh.socket': 'active' } })).toEqual([])
         expect(await ways({ [config]: 'x' }, { units: undefined })).toEqual(both)
