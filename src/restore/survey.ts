@@ -89,7 +89,8 @@ export async function restoreSurvey(
 }
 
 /** Where addresses of interfaces stand, whoever manages them. */
-const namesAddresses = /^etc\/(network|netplan|systemd\/network|NetworkManager)\//
+const namesAddresses =
+    /^(etc\/(network|netplan|systemd\/network|NetworkManager)|usr\/local\/lib\/systemd\/network)\//
 
 /** Files above this are not read for commands: nobody writes such ones by hand. */
 const readForCommands = 256 * 1024
@@ -105,6 +106,7 @@ class Surveyor {
     readonly #ways = new Map<ByteString, string | undefined>()
     readonly #rows = new Map<string, SurveyRow>()
     readonly #skipped: string[] = []
+    readonly #masks: string[] = []
     /** Files that are put in place, by the entry with their content: the names of a hard link have one. */
     readonly #wouldRun = new Map<SavedEntry, ByteString[]>()
     readonly #sizes = { staged: 0, kept: 0, exported: 0, entries: 0 }
@@ -229,6 +231,12 @@ class Surveyor {
         this.#sizes.staged += this.#sizeOf(entry)
         this.#sizes.kept += liveSize
         const content = this.#contentOf(entry)
+        if (action !== 'metadata' && waysIn.has(entry.path) && isMask(content)) {
+            const unit = entry.path.slice(entry.path.lastIndexOf('/') + 1)
+            this.#masks.push(
+                `the restore masks ${unit}: nothing starts it at the next boot, where no guard is`,
+            )
+        }
         if (action === 'metadata' || content.type !== 'file') return
         const names = this.#wouldRun.get(content)
         if (names === undefined) this.#wouldRun.set(content, [entry.path])
@@ -271,6 +279,11 @@ class Surveyor {
     }
 
     #compare(row: SurveyRow, entry: SavedEntry): 'unknown' | undefined {
+        // Every backup has the links that enable proxsave: worth telling only where they are others.
+        if (isOwnUnit(entry.path) && this.#tree.stat(entry.path) !== undefined && this.#sameLink(entry)) {
+            this.#unchanged++
+            return undefined
+        }
         const obstacle = this.#forbidden(entry.path) ?? this.#obstacle(parentOf(entry.path))
         if (obstacle !== undefined) {
             this.#skipped.push(`/${showPath(entry.path)}: ${obstacle}`)
@@ -316,6 +329,12 @@ class Surveyor {
         return undefined
     }
 
+    #sameLink({ path, type, link = '' }: SavedEntry): boolean {
+        const mode = this.#tree.stat(path)?.mode ?? 0
+        const isLink = (mode & libc.fileType.mask) === libc.fileType.symlink
+        return isLink === (type === 'symlink') && (!isLink || this.#tree.readLink(path) === link)
+    }
+
     /** As it was saved, and yet of no use: a link that leads nowhere on this host, a name server that is not here. */
     #needsMending(row: SurveyRow, { path }: SavedEntry): boolean {
         if (row.action !== 'merge' || path !== 'etc/resolv.conf') return false
@@ -345,6 +364,7 @@ class Surveyor {
     #forbidden(path: ByteString): string | undefined {
         const within = (at: string) => path === at || path.startsWith(`${at}/`)
         if (ofKernel.some(within)) return 'it is not kept on disk'
+        if (isOwnUnit(path)) return 'it belongs to proxsave itself'
         if (ofProxsave.some(within) || this.#params.never.some(at => within(toByteString(at).slice(1))))
             return 'it belongs to proxsave itself'
         return undefined
@@ -558,7 +578,7 @@ class Surveyor {
     #warnings(): string[] {
         const shown = this.#skipped.slice(0, mostSkipped).map(text => `is not restored: ${text}`)
         const more = this.#skipped.length - shown.length
-        return more > 0 ? [...shown, `and ${more} entries more are not restored`] : shown
+        return [...this.#masks, ...shown, ...(more > 0 ? [`and ${more} entries more are not restored`] : [])]
     }
 }
 
@@ -577,6 +597,24 @@ function diskSize(stat: libc.Stat | undefined): number {
 }
 
 const ofKernel = ['proc', 'sys', 'dev', 'run']
+/** Units, their drop-ins and links of enabling: an old backup must not mask or start what does the restore, or undoes it. */
+const isOwnUnit = (path: ByteString): boolean => /^etc\/systemd\/system\/(.*\/)?proxsave/.test(path)
+
+/** Without these nobody comes in any more after the next boot. */
+const waysIn = new Set(
+    [
+        'ssh.service',
+        'ssh.socket',
+        'networking.service',
+        'systemd-networkd.service',
+        'NetworkManager.service',
+    ].map(unit => `etc/systemd/system/${unit}`),
+)
+
+/** systemd takes a link to /dev/null, and an empty file, for a mask. */
+const isMask = ({ type, size, link = '' }: SavedEntry): boolean =>
+    type === 'symlink' ? /(^|\/)dev\/null$/.test(link) : type === 'file' && size === 0
+
 const ofProxsave = ['var/lib/proxsave', 'etc/proxsave/identity.txt', 'etc/proxsave/identity.age']
 
 const typeBits: Record<SavedEntry['type'], number> = {

@@ -192,6 +192,67 @@ describe('interface files that the backup lacks', () => {
     })
 })
 
+describe('units', () => {
+    const units = 'etc/systemd/system'
+    const link = (path: string, target: string) => {
+        mkdirSync(dirname(join(lab.root, path)), { recursive: true })
+        rmSync(join(lab.root, path), { force: true })
+        symlinkSync(target, join(lab.root, path))
+    }
+    const own = [
+        `${units}/proxsave.service`,
+        `${units}/proxsave-rollback@.service`,
+        `${units}/proxsave-backup@.timer.d/more.conf`,
+        `${units}/multi-user.target.wants/proxsave.service`,
+        `${units}/sysinit.target.wants/proxsave-rollback-boot.service`,
+    ]
+
+    test('of proxsave itself are never written, whatever the backup has', async () => {
+        for (const path of own) link(path, '/dev/null')
+        lab.file(`${units}/other.service`, 'saved\n')
+        const { path } = await lab.save()
+        rmSync(join(lab.root, 'etc'), { recursive: true })
+        link(own[3]!, '/usr/lib/systemd/system/proxsave.service')
+        for (const exact of [false, true]) {
+            const surveyed = await survey(path, ['services'], { exact })
+            expect(found(surveyed)).toEqual({
+                create: ['/etc/systemd/system/other.service', '/etc/systemd/system/sysinit.target.wants'],
+            })
+            expect(
+                surveyed.warnings.filter(text => text.endsWith('belongs to proxsave itself')),
+            ).toHaveLength(6)
+        }
+    })
+
+    test('of proxsave itself are never removed, and are not worth a word where they are as saved', async () => {
+        link(own[3]!, '/usr/lib/systemd/system/proxsave.service')
+        lab.file(`${units}/other.service`, 'saved\n')
+        const { path } = await lab.save()
+        for (const one of own) link(one, '/usr/lib/systemd/system/x')
+        link(own[3]!, '/usr/lib/systemd/system/proxsave.service')
+        lab.file(`${units}/later.service`, 'live\n')
+        const surveyed = await survey(path, ['services'], { exact: true })
+        expect(found(surveyed)).toEqual({ remove: ['/etc/systemd/system/later.service'] })
+        expect(surveyed.warnings).toEqual([])
+    })
+
+    test('that let people in and would be masked are told, those that are masked already are not', async () => {
+        link(`${units}/ssh.service`, '/dev/null')
+        link(`${units}/ssh.socket`, '/dev/null')
+        link(`${units}/cron.service`, '/dev/null')
+        lab.file(`${units}/networking.service`, '')
+        lab.file(`${units}/NetworkManager.service`, '[Unit]\n')
+        const { path } = await lab.save()
+        rmSync(join(lab.root, units, 'ssh.service'))
+        for (const name of ['networking', 'NetworkManager'])
+            lab.file(`${units}/${name}.service`, 'live unit\n')
+        expect((await survey(path, ['services'])).warnings).toEqual([
+            'the restore masks networking.service: nothing starts it at the next boot, where no guard is',
+            'the restore masks ssh.service: nothing starts it at the next boot, where no guard is',
+        ])
+    })
+})
+
 describe('room on the file systems that are written', () => {
     const mountable = isRoot && existsSync('/bin/mount')
     if (!mountable) console.log('skip: a small file system needs root and mount')
