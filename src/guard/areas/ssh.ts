@@ -1,5 +1,5 @@
 /** sshd: its configuration, its host keys, and whether the one who asks could log in again. */
-import { parseSshPrivateKey, SshWire } from '../../format/ssh-key.ts'
+import { parseSshPrivateKey, sshFingerprint, SshWire } from '../../format/ssh-key.ts'
 import type { AreaHost, Candidate, Check, Finding, GuardArea, Session } from '../area.ts'
 import { type Files, quietly } from '../configured.ts'
 import { sshDiagnostics } from '../diagnostics.ts'
@@ -34,7 +34,7 @@ export const ssh: GuardArea = {
             })
         }
         const { problems, findings } = hostKeys(candidate)
-        findings.push(...logins(host, candidate, session))
+        findings.push(...newIdentity(host, candidate), ...logins(host, candidate, session))
         return { problems: host.has('sshd') ? problems : [], checks, findings }
     },
 
@@ -119,6 +119,34 @@ function hostKeys(candidate: Candidate): { problems: string[]; findings: Finding
             problems.push(`${path}.pub does not belong to ${path}`)
     }
     return { problems, findings }
+}
+
+/** Every client knows the host by the old ones, and refuses exactly when a new connection is to confirm. */
+function newIdentity(host: AreaHost, candidate: Candidate): Finding[] {
+    const paths = candidate.changed.filter(path => /^\/etc\/ssh\/ssh_host_[a-z0-9]+_key(\.pub)?$/.test(path))
+    const shown = [...new Set(paths.map(path => path.replace(/\.pub$/, '')))].flatMap(path => {
+        const [was, is] = [host, candidate].map(files => publicKeyOf(files, path))
+        if (is === undefined || (was !== undefined && Buffer.compare(was, is) === 0)) return []
+        return [`${path.replace(/^.*ssh_host_|_key$/g, '')} ${sshFingerprint(is)}`]
+    })
+    if (shown.length === 0) return []
+    return [
+        finding(
+            'host-key-changed',
+            'warning',
+            `the host keys change, and ssh will say REMOTE HOST IDENTIFICATION HAS CHANGED to whoever connects to confirm: the new fingerprints are ${shown.join(', ')}; remove the old key there with ssh-keygen -R`,
+        ),
+    ]
+}
+
+function publicKeyOf(files: Files, path: string): Uint8Array | undefined {
+    const text = quietly(() => files.read(path))
+    const inside = text === undefined ? undefined : publicHalf(text)
+    if (inside !== undefined) return inside
+    const base64 = quietly(() => files.read(`${path}.pub`))
+        ?.trim()
+        .split(/\s+/)[1]
+    return base64 === undefined ? undefined : new Uint8Array(Buffer.from(base64, 'base64'))
 }
 
 const armor = /-----BEGIN OPENSSH PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END OPENSSH PRIVATE KEY-----/

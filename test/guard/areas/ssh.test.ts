@@ -1,5 +1,6 @@
 /** The area of SSH: what sshd says, keys that belong together, and whether the one who asks gets in again. */
 import { describe, expect, test } from 'bun:test'
+import { createHash } from 'node:crypto'
 import { ssh } from '../../../src/guard/areas/ssh.ts'
 import { sshHealth, sshPlaces } from '../../../src/guard/health.ts'
 import { sshdOptions } from '../../../src/guard/sshd-effective.ts'
@@ -101,6 +102,30 @@ describe('host keys', () => {
 
     test('a key in a format that only sshd knows is left to sshd', async () => {
         expect((await checksOf({ [hostKey]: 'gibberish' })).problems).toEqual([])
+    })
+})
+
+describe('host keys that change', () => {
+    const told = async (changes: Changes) =>
+        (await ssh.checks(fakeHost(options), areaOf('ssh'), candidateOver(live, changes)))
+            .findings!.filter(({ name }) => name === 'host-key-changed')
+            .map(({ level, text }) => `${level}: ${text}`)
+    const fingerprint = `SHA256:${createHash('sha256')
+        .update(Buffer.from(b.pub.split(' ')[1]!, 'base64'))
+        .digest('base64')
+        .replace(/=+$/, '')}`
+
+    test('are told with their fingerprints, as every client will refuse the new connection', async () => {
+        const [text, ...others] = await told({ [hostKey]: b.key, [`${hostKey}.pub`]: b.pub })
+        expect(text).toStartWith('warning: the host keys change')
+        expect(text).toContain('REMOTE HOST IDENTIFICATION HAS CHANGED')
+        expect(text).toContain(`the new fingerprints are ed25519 ${fingerprint};`)
+        expect(others).toEqual([])
+    })
+
+    test('not when they are the same ones, or none of them changes', async () => {
+        expect(await told({ [hostKey]: a.key, [`${hostKey}.pub`]: a.pub })).toEqual([])
+        expect(await told({ [config]: 'x' })).toEqual([])
     })
 })
 
