@@ -36,6 +36,7 @@ import { bringHere, type Here, listAll, type Located, locate, ownOnly, untilIdle
 import { keepLog } from './change-log.ts'
 import type { Daemon } from './daemon.ts'
 import { consoleAdvice } from './console-advice.ts'
+import { fencingAdvice } from './fencing-advice.ts'
 import { keepSecret } from './secrets.ts'
 import { listUpstream, upstreamOffers, within } from './upstream.ts'
 
@@ -276,6 +277,7 @@ async function converseAbout(
             ? await examineDatabase(daemon, found, identity, host, examined, chosen.ids, signal)
             : undefined
     if (database !== undefined) warnings.push(...database.warnings)
+    warnings.push(...(await fencingAdvice(daemon, survey)))
     const guards = guardedAreas(survey.rows).map(({ area: id, actions }) => {
         const { title, apply, commit } = areaById(id)
         const { timeoutMs } = daemon.config.config.guard

@@ -12,6 +12,7 @@ import {
     slavesIn,
 } from '../configured.ts'
 import { networkDiagnostics } from '../diagnostics.ts'
+import { fencingRisk } from '../fencing.ts'
 import { finding, liveAddresses, networkHealth, said } from '../health.ts'
 import {
     allManagers,
@@ -175,6 +176,9 @@ async function findingsOf(
                 `${interfacesFile} would not be there: no interface would come up`,
             ),
         )
+    const fencing = touched.length === 0 ? undefined : await fencingRisk(host)
+    if (fencing !== undefined)
+        findings.push(finding('fencing', 'critical', `this node may be reset: ${fencing}`))
     findings.push(...laterFindings(host, candidate))
     return findings
 }

@@ -254,6 +254,33 @@ describe('what is told beforehand', () => {
         )
     })
 
+    test('that a watchdog may reset the node, when HA has one armed here', async () => {
+        const tellings = async (
+            lrm: object | { hangs: true },
+            manager: object,
+            changes: Record<string, string> = change,
+            corosync = true,
+        ) => {
+            const files: Record<string, string> = { ...old, '/etc/hostname': 'pve1\n' }
+            if (corosync) files['/etc/corosync/corosync.conf'] = 'totem {}'
+            const says = {
+                'cat /etc/pve/local/lrm_status': 'hangs' in lrm ? { hangs: true } : JSON.stringify(lrm),
+                'cat /etc/pve/ha/manager_status': JSON.stringify(manager),
+            }
+            const { findings } = await checksOf({ ...ifupdown2, files, says }, changes)
+            return (findings ?? []).map(({ name, level }) => `${level} ${name}`)
+        }
+        const idle = { state: 'wait_for_agent_lock', mode: 'active' }
+        const managed = { master_node: 'pve1', service_status: { 'vm:100': {} } }
+        expect(await tellings({ state: 'active', mode: 'active' }, {})).toEqual(['critical fencing'])
+        expect(await tellings(idle, managed)).toEqual(['critical fencing'])
+        expect(await tellings(idle, { ...managed, master_node: 'pve2' })).toEqual([])
+        expect(await tellings(idle, { ...managed, service_status: {} })).toEqual([])
+        expect(await tellings({ hangs: true }, {})).toEqual([])
+        expect(await tellings({ state: 'active' }, {}, { '/etc/hosts': 'x' })).toEqual([])
+        expect(await tellings({ state: 'active' }, {}, change, false)).toEqual([])
+    })
+
     test('that no interfaces file would be left', async () => {
         const { findings } = await checksOf(ifupdown2, { [interfaces]: undefined })
         expect(levels(findings ?? [], 'critical')).toEqual(['interfaces'])
