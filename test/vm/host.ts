@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { childrenOf, Machine, type Ran } from './machine.ts'
+import { Neighbourhood } from './network.ts'
 import { packagePath } from './package.ts'
 import { letIn, prepareSshd, SshSession } from './ssh.ts'
 import { holds, installServices, units } from './stand-ins/services.ts'
@@ -257,14 +258,28 @@ export async function guardWaits(machine: Machine): Promise<string> {
     return found!
 }
 
-/** Confirms as somebody at another computer does who connects anew, and again while sshd reads its files. */
+const [visitor, visited] = ['198.18.7.1', '198.18.7.2']
+
+/** Confirms at another computer, over a new connection, and again while sshd reads its files. */
 export async function confirmAnew(machine: Machine): Promise<{ status: number; output: string }> {
     const deadline = performance.now() + guardSeconds * 1000
-    for (;;) {
-        const session = SshSession.begin(machine, 'proxsavectl commit')
-        const ended = { status: await session.ended, output: session.output }
-        if (ended.status !== noConnection || performance.now() > deadline) return ended
+    const neighbourhood = await Neighbourhood.create([`${visitor}/30`])
+    try {
+        await neighbourhood.join(machine, 'visit0', `${visited}/30`)
+        for (;;) {
+            const ran = await neighbourhood.ssh(machine, visited, 'proxsavectl commit')
+            const ended = { status: ran.status, output: ran.stdout + ran.stderr }
+            if (ended.status !== noConnection || performance.now() > deadline) return ended
+        }
+    } finally {
+        await neighbourhood.destroy()
     }
+}
+
+/** Tries to confirm over a new connection that never leaves the machine. */
+export async function confirmFromWithin(machine: Machine): Promise<{ status: number; output: string }> {
+    const session = SshSession.begin(machine, 'proxsavectl commit')
+    return { status: await session.ended, output: session.output }
 }
 
 /** What ssh ends with when there is no way in; for a moment that is so whenever sshd reads its files again. */

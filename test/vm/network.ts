@@ -59,6 +59,18 @@ export class Neighbourhood {
         }
     }
 
+    /** One more card of a machine that runs already, with an address (`10.77.0.2/24`); it goes with the neighbourhood. */
+    async join(machine: Machine, name: string, address: string): Promise<void> {
+        const pid = machine.hostPid(1)
+        const cable = `cable${this.#cables++}`
+        await this.#ip(
+            `link add ${cable} type veth peer name ${name} netns ${pid}`,
+            `link set ${cable} master lan`,
+            `link set ${cable} up`,
+        )
+        await batch(pid, [`addr add ${address} dev ${name}`, `link set ${name} up`])
+    }
+
     /** Another address of ours on the switch, with a prefix length. */
     async claim(address: string): Promise<void> {
         await this.#ip(`addr add ${address} dev lan nodad`)
@@ -70,11 +82,7 @@ export class Neighbourhood {
 
     /** A command of this host that sees the neighbourhood's network instead of its own. */
     start(argv: readonly string[]): Subprocess<'pipe', 'pipe', 'pipe'> {
-        return spawn(['nsenter', `--net=/proc/${this.#holder.pid}/ns/net`, '--', ...argv], {
-            stdin: 'pipe',
-            stdout: 'pipe',
-            stderr: 'pipe',
-        })
+        return startIn(this.#holder.pid, argv)
     }
 
     async run(argv: readonly string[], seconds = commandSeconds): Promise<Ran> {
@@ -109,12 +117,25 @@ export class Neighbourhood {
     }
 
     async #ip(...commands: string[]): Promise<void> {
-        const child = this.start(['ip', '-batch', '-'])
-        child.stdin.write(`${commands.join('\n')}\n`)
-        child.stdin.end()
-        const errors = await new Response(child.stderr).text()
-        if ((await child.exited) !== 0) throw new Error(`ip ${commands.join('; ')}: ${errors}`)
+        await batch(this.#holder.pid, commands)
     }
+}
+
+/** Commands of ip in the network namespace of a process of this host. */
+async function batch(pid: number, commands: readonly string[]): Promise<void> {
+    const child = startIn(pid, ['ip', '-batch', '-'])
+    child.stdin.write(`${commands.join('\n')}\n`)
+    child.stdin.end()
+    const errors = await new Response(child.stderr).text()
+    if ((await child.exited) !== 0) throw new Error(`ip ${commands.join('; ')}: ${errors}`)
+}
+
+function startIn(pid: number, argv: readonly string[]): Subprocess<'pipe', 'pipe', 'pipe'> {
+    return spawn(['nsenter', `--net=/proc/${pid}/ns/net`, '--', ...argv], {
+        stdin: 'pipe',
+        stdout: 'pipe',
+        stderr: 'pipe',
+    })
 }
 
 export class RemoteSession {

@@ -5,7 +5,16 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { confirmAnew, guardSeconds, guardWaits, Host, type Phase, state, waitingSession } from './host.ts'
+import {
+    confirmAnew,
+    confirmFromWithin,
+    guardSeconds,
+    guardWaits,
+    Host,
+    type Phase,
+    state,
+    waitingSession,
+} from './host.ts'
 import { type Loss, losses, SshSession } from './ssh.ts'
 import { damage, damageDatabase, damageSsh, keepSsh, makeDatabase } from './stand-ins/tree.ts'
 import { differences, type Tree } from './tree.ts'
@@ -410,6 +419,14 @@ describe.skipIf(!root)('restore', () => {
         const refused = await old.confirm()
         expect(refused.status, refused.output).toBe(4)
         expect(refused.output).toContain('before the new state')
+        // So does one that is new and came over lo: it would work on a host that nobody can reach any more.
+        const within = await confirmFromWithin(machine)
+        expect(within.status, within.output).toBe(4)
+        expect(within.output).toContain('from this host itself (127.0.0.1)')
+        const unit = ['systemd-run', '--quiet', '--wait', '--pipe', 'proxsavectl', 'commit']
+        const asked = await machine.run(unit)
+        expect(asked.status, asked.stderr).toBe(4)
+        expect(asked.stderr).toContain('has left the session that it came from, or has none')
         const began = performance.now()
         const { status, output } = await confirmAnew(machine)
         console.log(`confirmed in ${Math.round(performance.now() - began)} ms: ${output}`)
@@ -430,8 +447,8 @@ describe.skipIf(!root)('restore', () => {
         expect(at('/root/.ssh/authorized_keys')).not.toContain('somebody was here')
         expect(await host.services()).toEqual(running)
         expect(host.leftovers()).toEqual([])
-        const asked = await machine.must(['sshd', '-T'])
-        expect(asked).toContain('maxauthtries 5')
+        const effective = await machine.must(['sshd', '-T'])
+        expect(effective).toContain('maxauthtries 5')
         expect(await reloads()).toBe(reloaded + 1)
 
         // Those who came in by the new state are asked again before it goes.
