@@ -65,7 +65,7 @@ export function guardLines(guard: GuardInfo): string[] {
                 ? ''
                 : ` to ${list(addresses.after)}`
         lines.push(
-            `to keep the new state, in a new connection${there}: proxsavectl commit`,
+            `to keep the new state, from another computer in a new connection${there}: proxsavectl commit`,
             'to go back now: proxsavectl rollback',
         )
     }

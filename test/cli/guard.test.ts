@@ -278,7 +278,7 @@ describe('while a change is followed', () => {
         'ARMED, in 172 s',
         'addresses before: 192.0.2.10; after: 192.0.2.20',
         'reconnect to: 192.0.2.10',
-        'in a new connection to 192.0.2.20: proxsavectl commit',
+        'from another computer in a new connection to 192.0.2.20: proxsavectl commit',
         'log: /var/lib/proxsave/guard/c1-network/log',
     ]
 
