@@ -37,6 +37,8 @@ export type MergeParams = {
     stage: string
     /** What people call the backup, for the remark in fstab. */
     backup: string
+    /** The task in which a person confirms what this belongs to; without the confirmation nothing is merged. */
+    behind?: string
 }
 
 /** What a merger wants at a path: content, or a link. */
@@ -63,6 +65,12 @@ export function restoreMerge(host: MergeHost): TaskKind<MergeParams> {
         async do(params, context) {
             // An earlier attempt was interrupted: its writes must not be taken for what stood there before.
             if (context.remembered() !== undefined) await putBack(host, context, false)
+            if (!isConfirmed(params, context)) {
+                context.warn(
+                    `${titles[params.which]} stays as it is, because what it belongs to was not confirmed`,
+                )
+                return { changed: [] }
+            }
             const stage = openStage(context.dir, params.stage)
             const live = new PlaceTree(host.root, host.calls)
             try {
@@ -84,6 +92,17 @@ export function restoreMerge(host: MergeHost): TaskKind<MergeParams> {
             if (params.which === 'fstab' && changed) await host.systemd?.reload()
         },
     }
+}
+
+/** That task leaves nothing when there was nothing to confirm, and is undone when nobody did. */
+const isConfirmed = ({ behind }: MergeParams, { results }: TaskContext): boolean =>
+    behind === undefined ||
+    (results.get(behind) as { confirmed?: unknown } | undefined)?.confirmed !== undefined
+
+const titles: Record<MergeParams['which'], string> = {
+    fstab: '/etc/fstab',
+    accounts: 'the table of accounts',
+    resolv: '/etc/resolv.conf',
 }
 
 interface Work {

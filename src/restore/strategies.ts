@@ -20,6 +20,8 @@ export interface StrategyTasks {
     staged: string[]
     /** Paths that these tasks change: the snapshot holds them. */
     changes: FileAction[]
+    /** These tasks belong to an area: when the plan guards it they stand behind its guard, and wait for its confirmation. */
+    belongs?: AreaId
     /** What becomes part of a guarded area instead: its own tasks stand behind everything else. */
     guarded?: AreaId
 }
@@ -85,6 +87,8 @@ const merge: PlanStrategy = (row, { backup }) => {
         ],
         staged: saved,
         changes: [],
+        // The name servers of one network are seldom reached from another.
+        ...(which === 'resolv' ? { belongs: 'network' } : {}),
     }
 }
 
@@ -190,7 +194,10 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
         add(`before-${index + 1}`, kind, title, params)
     const stops = (changes.length > 0 || before.length > 0) && (units.length > 0 || reload)
     if (stops) add('stop', 'services.stop', 'stop services', { units, startOrder, reload })
-    for (const [index, task] of applied.flatMap(one => one.tasks).entries()) {
+    const guarded = new Set(restore.guard === undefined ? [] : guards.map(({ area }) => area))
+    const waits = ({ belongs }: StrategyTasks) => belongs !== undefined && guarded.has(belongs)
+    const now = applied.filter(one => !waits(one))
+    for (const [index, task] of now.flatMap(one => one.tasks).entries()) {
         const { kind, title, params, ...more } = task
         add(`apply-${index + 1}`, kind, title, params, more)
     }
@@ -222,7 +229,18 @@ export function tasksOf(restore: RestoreTasks, registry: Strategies = strategies
             ...(stops ? { start: 'start' } : {}),
         })
     if (restore.guard !== undefined)
-        for (const { area, actions } of guards) tasks.push(...guardTasks(area, actions, restore.guard))
+        for (const { area, actions } of guards) {
+            tasks.push(...guardTasks(area, actions, restore.guard))
+            const behind = applied.filter(({ belongs }) => belongs === area).flatMap(one => one.tasks)
+            for (const [index, { kind, title, params, ...more }] of behind.entries())
+                add(
+                    `${area}-behind-${index + 1}`,
+                    kind,
+                    title,
+                    { ...(params as object), behind: `${area}-confirm` },
+                    more,
+                )
+        }
     // What somebody has confirmed does not go back because a copy could not be removed.
     const confirmed = restore.guard !== undefined && guards.length > 0
     if (staged.length > 0)

@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type PlaceCalls, placeCalls } from '../../src/host/place.ts'
 import { type MergeHost, type MergeParams, restoreMerge } from '../../src/restore/merge.ts'
+import type { Json } from '../../src/engine/change.ts'
 import { SimClock } from '../sim/clock.ts'
 import { testContext } from './context.ts'
 
@@ -31,7 +32,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(top, { recursive: true }))
 
-function lab(answers: string[] = [], calls?: PlaceCalls) {
+function lab(answers: string[] = [], calls?: PlaceCalls, results: Record<string, Json> = {}) {
     const host: MergeHost = {
         root: join(top, 'root'),
         exec: async () => {
@@ -41,7 +42,7 @@ function lab(answers: string[] = [], calls?: PlaceCalls) {
         clock: new SimClock(),
         ...(calls === undefined ? {} : { calls }),
     }
-    return { task: restoreMerge(host), context: testContext({ dir: join(top, 'change'), answers }) }
+    return { task: restoreMerge(host), context: testContext({ dir: join(top, 'change'), answers, results }) }
 }
 const params = (which: MergeParams['which']): MergeParams => ({ which, stage: 'stage', backup: 'pve1/x' })
 
@@ -198,6 +199,37 @@ describe('restore.merge resolv', () => {
         const { task, context } = lab()
         expect(await task.do(params('resolv'), context)).toEqual({ changed: [] })
         expect(readlinkSync(root('etc/resolv.conf'))).toBe('../run/resolv.conf')
+    })
+})
+
+describe('restore.merge behind a guard', () => {
+    const behind: MergeParams = { ...params('resolv'), behind: 'network-confirm' }
+    const broken = () => {
+        symlinkSync('/run/nowhere', root('etc/resolv.conf'))
+        put(staged('etc/resolv.conf'), 'nameserver 192.0.2.1\n')
+    }
+
+    test('merges when that was confirmed', async () => {
+        broken()
+        const { task, context } = lab([], undefined, { 'network-confirm': { confirmed: 'somebody' } })
+        expect(await task.do(behind, context)).toEqual({ changed: ['/etc/resolv.conf'] })
+    })
+
+    test('leaves all as it is when it was declined, rolled back, or never came to it', async () => {
+        broken()
+        const all: Record<string, Json>[] = [
+            {},
+            { 'network-prepare': { apply: false } },
+            { 'network-confirm': {} },
+        ]
+        for (const results of all) {
+            const { task, context } = lab([], undefined, results)
+            expect(await task.do(behind, context)).toEqual({ changed: [] })
+            expect(readlinkSync(root('etc/resolv.conf'))).toBe('/run/nowhere')
+            expect(context.warnings.join()).toStartWith('/etc/resolv.conf stays as it is')
+            await task.undo(behind, context)
+            expect(readlinkSync(root('etc/resolv.conf'))).toBe('/run/nowhere')
+        }
     })
 })
 

@@ -19,6 +19,7 @@ import { keyPaths } from '../../src/keys/paths.ts'
 import { pathOf } from '../../src/restore/host.ts'
 import { checkSpace, snapshotNeeds, stagingNeeds } from '../../src/restore/space.ts'
 import { tasksOf } from '../../src/restore/strategies.ts'
+import type { SurveyRow } from '../../src/restore/survey.ts'
 import type { FileAction } from '../../src/restore/types.ts'
 import { isRoot } from '../backup/lab.ts'
 import { RestoreBench, restoreOn, runnerOn } from './bench.ts'
@@ -272,5 +273,42 @@ describe.if(isRoot)('the tasks of a restore', () => {
             'restore.unstage',
         ])
         expect(new Set(tasks.map(({ id }) => id)).size).toBe(tasks.length)
+    })
+
+    test('name servers stand behind a guarded network, and wait for its confirmation', () => {
+        const [one] = bench.rows
+        const change = (bytes: string) => ({ ...one!.actions[0]!, path: `/${bytes}`, bytes })
+        const row = (id: string, action: 'guarded' | 'merge', bytes: string): SurveyRow => ({
+            ...{ ...one!, id, action, strategy: action, actions: [change(bytes)] },
+            ...(action === 'merge' ? { saved: [bytes] } : {}),
+        })
+        const resolver = row('network', 'merge', 'etc/resolv.conf')
+        const guard = { timeoutMs: 180_000, exports: '/x' }
+        const planned = (rows: SurveyRow[]) => {
+            const restore = {
+                archive: bench.archive,
+                startOrder: [],
+                units: [],
+                needs: { bytes: 1, inodes: 1 },
+            }
+            const tasks = tasksOf({ ...restore, rows, guard })
+            const merge = tasks.find(({ kind }) => kind === 'restore.merge')!
+            expect(merge).toMatchObject({ optional: true, params: { which: 'resolv', stage: 'stage' } })
+            return { ids: tasks.map(({ id }) => id), behind: (merge.params as { behind?: string }).behind }
+        }
+        const sshd = row('ssh', 'guarded', 'etc/ssh/sshd_config')
+        const both = [resolver, row('network', 'guarded', 'etc/network/interfaces'), sshd]
+        const { ids, behind } = planned(both)
+        expect(ids.slice(ids.indexOf('network-confirm'))).toEqual([
+            'network-confirm',
+            'network-behind-1',
+            'unstage',
+        ])
+        expect(ids).toContain(behind!)
+        expect(behind).toBe('network-confirm')
+        // Another area is no reason to wait.
+        const alone = planned([resolver, sshd])
+        expect(alone.behind).toBeUndefined()
+        expect(alone.ids.indexOf('apply-1')).toBeLessThan(alone.ids.indexOf('ssh-prepare'))
     })
 })
