@@ -18,8 +18,9 @@ export function mayConfirm(
     origin: Origin,
     applied: Applied | undefined,
     bootId: string,
-    { address, own, marker }: Asked,
+    asked: Asked,
 ): Rights {
+    const { address, own, marker } = asked
     if (applied === undefined)
         return {
             ok: false,
@@ -47,6 +48,9 @@ export function mayConfirm(
                 }
             const from = whereFrom(origin.ends, own)
             if (from === 'elsewhere') return { ok: true }
+            // From this host to itself: it proves as much as whatever began it.
+            if (from === 'here' && origin.from !== undefined)
+                return mayConfirm(origin.from, applied, bootId, asked)
             return {
                 ok: false,
                 why:

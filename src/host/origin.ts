@@ -1,14 +1,15 @@
 /** Where a process comes from: an SSH connection, how old it is and from where, a console, something without a session. */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { ipFamily } from '../format/ip-address.ts'
+import { ipFamily, parseIpAddress } from '../format/ip-address.ts'
 
 export type Origin =
     /**
      * Below an sshd; `since` is when that connection was opened (ms of CLOCK_BOOTTIME, rounded down to a clock tick).
-     * Without `ends` nobody can tell where it comes from: no TCP at all, for one.
+     * Without `ends` nobody can tell where it comes from: no TCP at all, for one. `from` is where the client itself comes
+     * from, when that is a process of this system.
      */
-    | { kind: 'ssh'; since: number; ends?: SshEnds }
+    | { kind: 'ssh'; since: number; ends?: SshEnds; from?: Origin }
     /** A shell in the browser: the web interface starts a terminal server for each, at that time. */
     | { kind: 'web'; since: number }
     /** At the machine itself: `tty1`, `ttyS0`, `console`. */
@@ -46,6 +47,8 @@ const consoleLogins: ReadonlySet<string> = new Set(['login', 'sulogin', 'systemd
 const multiplexers =
     /^(tmux(: server)?|screen|SCREEN|mosh-server|zellij|dtach|abduco|tmate(: server)?|byobu|shpool)$/
 
+/** A connection through this many others of this system is nothing that anybody needs. */
+const mostHops = 4
 /** The kernel shows times of processes in hundredths of a second on all machines that we run on. */
 const tickMs = 10
 /** Deeper than any session: a loop would only come from a process table that changes while we read it. */
@@ -53,13 +56,24 @@ const depth = 64
 
 /** `pid` 0 is a process that this PID namespace does not see. systemd makes the file `container` where it runs in one. */
 export function originOf(pid: number, proc = '/proc', container = '/run/systemd/container'): Origin {
+    return originWithin(pid, proc, container, 0)
+}
+
+/** `hops`: SSH connections of this system to itself that led here. */
+function originWithin(pid: number, proc: string, container: string, hops: number): Origin {
     if (pid <= 0) return { kind: 'other' }
     const line = ancestry(pid, proc)
     const at = line.findIndex(({ name }) => sshServers.has(name))
     if (at >= 0) {
         const [below, servers] = [line.slice(0, at), line.slice(at)]
         const ends = connectionEnds(below, servers, proc)
-        return { kind: 'ssh', since: connectionStart(servers, proc), ...(ends && { ends }) }
+        const client = ends && hops < mostHops ? clientOf(ends, servers[0]!.pid, proc) : undefined
+        return {
+            kind: 'ssh',
+            since: connectionStart(servers, proc),
+            ...(ends && { ends: { client: ends.client, server: ends.server } }),
+            ...(client && { from: originWithin(client, proc, container, hops + 1) }),
+        }
     }
     const web = line.find(({ name }) => webTerminals.has(name))
     if (web !== undefined) return { kind: 'web', since: web.startMs }
@@ -103,11 +117,11 @@ function connectionEnds(
     below: readonly Process[],
     servers: readonly Process[],
     proc: string,
-): SshEnds | undefined {
+): Connection | undefined {
     for (const { pid } of below.toReversed()) {
-        const [client = '', , server = ''] = sshConnection(pid, proc)?.split(' ') ?? []
+        const [client = '', from, server = '', to] = sshConnection(pid, proc)?.split(' ') ?? []
         // UNKNOWN, when it is no TCP connection.
-        if (ipFamily(client) && ipFamily(server)) return { client, server }
+        if (ipFamily(client) && ipFamily(server)) return { client, server, ports: [Number(from), Number(to)] }
     }
     for (const { pid, name } of servers) {
         const found = sshServers.has(name) ? socketEnds(pid, proc) : undefined
@@ -116,17 +130,55 @@ function connectionEnds(
     return undefined
 }
 
-/** Of its first TCP connection: forwarded ones come later. */
-function socketEnds(pid: number, proc: string): SshEnds | undefined {
-    const connections = new Map<string, SshEnds>()
+interface Connection extends SshEnds {
+    /** Of the client and of the server. */
+    ports: [number, number]
+}
+
+/** Every TCP connection that a process's network has, seen as a server there, by its socket as `/proc/PID/fd` names it. */
+function connectionsOf(pid: number, proc: string): Map<string, Connection> {
+    const connections = new Map<string, Connection>()
     for (const table of ['tcp', 'tcp6'])
         for (const row of read(join(proc, String(pid), 'net', table))
             .split('\n')
             .slice(1)) {
             const [, server = '', client = '', state, , , , , , inode] = row.trim().split(/ +/)
             if (inode === undefined || state === listening) continue
-            connections.set(`socket:[${inode}]`, { client: addressIn(client), server: addressIn(server) })
+            connections.set(`socket:[${inode}]`, {
+                client: addressIn(client),
+                server: addressIn(server),
+                ports: [portIn(client), portIn(server)],
+            })
         }
+    return connections
+}
+
+/** The process of this system at the other end of a connection; undefined when there is none. */
+function clientOf({ client, server, ports }: Connection, pid: number, proc: string): number | undefined {
+    const sockets = new Set(
+        [...connectionsOf(pid, proc)]
+            // What is the server's other end is the client's own.
+            .filter(
+                ([, one]) =>
+                    one.ports[0] === ports[1] &&
+                    one.ports[1] === ports[0] &&
+                    isSameAddress(one.client, server) &&
+                    isSameAddress(one.server, client),
+            )
+            .map(([socket]) => socket),
+    )
+    if (sockets.size === 0) return undefined
+    for (const name of namesIn(proc)) {
+        if (!/^[0-9]+$/.test(name)) continue
+        const directory = join(proc, name, 'fd')
+        if (namesIn(directory).some(fd => sockets.has(linkAt(join(directory, fd))))) return Number(name)
+    }
+    return undefined
+}
+
+/** Of its first TCP connection: forwarded ones come later. */
+function socketEnds(pid: number, proc: string): Connection | undefined {
+    const connections = connectionsOf(pid, proc)
     const directory = join(proc, String(pid), 'fd')
     for (const fd of namesIn(directory).sort((a, b) => Number(a) - Number(b))) {
         const found = connections.get(linkAt(join(directory, fd)))
@@ -136,6 +188,19 @@ function socketEnds(pid: number, proc: string): SshEnds | undefined {
 }
 
 const listening = '0A'
+
+const portIn = (field: string): number => Number.parseInt(field.split(':')[1] ?? '', 16)
+
+const isSameAddress = (one: string, other: string): boolean => {
+    const [a, b] = [parseIpAddress(one), parseIpAddress(other)]
+    return a !== undefined && b !== undefined && Buffer.compare(unmapped(a), unmapped(b)) === 0
+}
+
+/** IPv4 in IPv6 is IPv4. */
+const unmapped = (bytes: Uint8Array): Uint8Array =>
+    bytes.length === 16 && bytes.slice(0, 12).every((byte, at) => byte === (at < 10 ? 0 : 255))
+        ? bytes.slice(12)
+        : bytes
 
 /** `0100007F:0016`: words of 32 bits as this machine has them in memory, the lowest byte first. */
 function addressIn(field: string): string {

@@ -50,6 +50,19 @@ describe('an SSH connection', () => {
             })
     })
 
+    test('from this host to itself proves as much as whatever began it', () => {
+        const via = (from: Origin) =>
+            ask({ kind: 'ssh', since: 60_000, ends: { client: '127.0.0.1', server: '127.0.0.1' }, from })
+        const elsewhere = { client: '192.0.2.77', server: '192.0.2.10' }
+        expect(via({ kind: 'console', tty: 'tty1' }).ok).toBe(true)
+        expect(via({ kind: 'ssh', since: 51_000, ends: elsewhere }).ok).toBe(true)
+        expect(via({ kind: 'ssh', since: 49_000, ends: elsewhere })).toMatchObject({
+            ok: false,
+            why: expect.stringContaining('before the new state'),
+        })
+        expect(via({ kind: 'left', program: 'tmux' }).ok).toBe(false)
+    })
+
     test('of which nobody can tell where it comes from proves nothing either', () => {
         const refused = { ok: false, why: expect.stringContaining('nobody can tell where') }
         expect(ask({ kind: 'ssh', since: 50_010 })).toMatchObject(refused)

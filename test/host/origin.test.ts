@@ -59,6 +59,7 @@ function addSockets(
 }
 
 const origin = (pid: number) => originOf(pid, proc, container)
+const loopback4 = '0100007F'
 const told = { client: '192.0.2.77', server: '192.0.2.10' }
 const ends = (pid: number) => sshEndsOf(pid, proc)
 
@@ -159,6 +160,36 @@ describe('where a connection comes from', () => {
         } finally {
             client.end()
         }
+    })
+
+    test('is, from this host to itself, where the client was begun', () => {
+        // An older session, and in it: ssh 127.0.0.1 proxsavectl commit
+        add(850, 700, 'sshd', { ticks: 500 })
+        add(851, 850, 'bash', { env: ssh })
+        add(852, 851, 'ssh', { env: ssh })
+        addSockets(852, { 3: [`${loopback4}:C3AA`, `${loopback4}:0016`] })
+        const local = { SSH_CONNECTION: '127.0.0.1 50090 127.0.0.1 22' }
+        add(900, 700, 'sshd', { ticks: 9_000 })
+        addSockets(900, { 4: [`${loopback4}:0016`, `${loopback4}:C3AA`] })
+        // One table for the whole network: the server sees the client's end too.
+        const table = join(proc, '900', 'net', 'tcp')
+        writeFileSync(
+            table,
+            readFileSync(table, 'latin1') + readFileSync(join(proc, '852/net/tcp'), 'latin1'),
+        )
+        add(901, 900, 'proxsavectl', { env: local })
+        expect(origin(901)).toMatchObject({
+            kind: 'ssh',
+            since: 90_000,
+            from: { kind: 'ssh', since: 5_000, ends: told },
+        })
+        // The client is gone, or not for us to see.
+        rmSync(join(proc, '852'), { recursive: true })
+        expect(origin(901)).toEqual({
+            kind: 'ssh',
+            since: 90_000,
+            ends: { client: '127.0.0.1', server: '127.0.0.1' },
+        })
     })
 
     test('is not known when it is no TCP connection, or when nothing can be read', () => {

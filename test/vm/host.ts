@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { childrenOf, Machine, type Ran } from './machine.ts'
 import { Neighbourhood } from './network.ts'
 import { packagePath } from './package.ts'
-import { letIn, prepareSshd, SshSession } from './ssh.ts'
+import { letIn, prepareSshd, SshSession, sshLine } from './ssh.ts'
 import { holds, installServices, units } from './stand-ins/services.ts'
 import { dressTree, look } from './stand-ins/tree.ts'
 import { differences, type Tree } from './tree.ts'
@@ -276,21 +276,20 @@ export async function confirmAnew(machine: Machine): Promise<{ status: number; o
     }
 }
 
-/** Tries to confirm over a new connection that never leaves the machine. */
-export async function confirmFromWithin(machine: Machine): Promise<{ status: number; output: string }> {
-    const session = SshSession.begin(machine, 'proxsavectl commit')
-    return { status: await session.ended, output: session.output }
-}
-
 /** What ssh ends with when there is no way in; for a moment that is so whenever sshd reads its files again. */
 const noConnection = 255
+
+/** From within a session: a new connection that never leaves the machine. */
+export const confirmOverLo = sshLine('proxsavectl commit')
 
 /** A session that is there already, and that tries to confirm as soon as it is told to. */
 export async function waitingSession(
     machine: Machine,
+    tries = 'proxsavectl commit',
 ): Promise<{ confirm(): Promise<{ status: number; output: string }> }> {
-    const [here, go] = ['/run/old-session-is-here', '/run/old-session-tries']
-    const command = `sh -c 'touch ${here}; while [ ! -e ${go} ]; do sleep 0.1; done; proxsavectl commit'`
+    const name = Buffer.from(crypto.getRandomValues(new Uint8Array(3))).toString('hex')
+    const [here, go] = [`/run/old-session-${name}-is-here`, `/run/old-session-${name}-tries`]
+    const command = `sh -c 'touch ${here}; while [ ! -e ${go} ]; do sleep 0.1; done; ${tries}'`
     let session: SshSession | undefined
     await machine.until(phaseSeconds, 'the session', async () => {
         if (session === undefined) {

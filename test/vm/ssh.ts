@@ -23,6 +23,10 @@ export async function letIn(machine: Machine): Promise<void> {
     await machine.must(['systemctl', 'start', 'ssh'])
 }
 
+/** A command on the machine as somebody in it runs it over ssh. */
+export const sshLine = (command: string): string =>
+    `ssh -T -i ${key} -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1 ${command}`
+
 export class SshSession {
     readonly #machine: Machine
     readonly #client: ReturnType<Machine['start']>
