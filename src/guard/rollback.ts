@@ -14,7 +14,7 @@ import { lookPast, sweep, type Teller } from '../host/put-in-place.ts'
 import { dropSecondNames, Snapshot } from '../host/snapshot.ts'
 import { showPath, toByteString } from '../host/tree.ts'
 import { applyUnits, areaHostOf, type GuardPlaces, rollbackUnit, timerUnit, withGuardTrees } from './host.ts'
-import { runWays } from './load.ts'
+import { type LoaderWay, runWays } from './load.ts'
 import { editedSince } from './edited.ts'
 import { observe } from './observe.ts'
 import { isMounted, putPmxcfsBack } from './pmxcfs.ts'
@@ -227,25 +227,20 @@ async function loadAgain(
     say: (text: string) => void,
 ): Promise<string[]> {
     const until = host.clock.bootMs() + bounds.loadMs
+    let ways: readonly LoaderWay[] = record.ways
     for (;;) {
-        const problems = await loadOnce(guard, record, host, say)
-        if (problems.length === 0 || host.clock.bootMs() + bounds.loadAgainMs >= until) return problems
+        const { problem, left } = await runWays(
+            ways,
+            ({ argv, timeoutMs }) => runHere(guard, host, argv, timeoutMs),
+            say,
+            areaHostOf(host),
+        )
+        if (problem === undefined) return []
+        if (host.clock.bootMs() + bounds.loadAgainMs >= until) return [problem]
+        // What has worked is not done again: it may take links down for a moment.
+        ways = left ?? ways
         await host.sleep(bounds.loadAgainMs)
     }
-}
-
-async function loadOnce(
-    guard: GuardDirectory,
-    record: GuardRecord,
-    host: RollbackHost,
-    say: (text: string) => void,
-): Promise<string[]> {
-    const { problem } = await runWays(
-        record.ways,
-        argv => runHere(guard, host, argv.argv, argv.timeoutMs),
-        say,
-    )
-    return problem === undefined ? [] : [problem]
 }
 
 async function runHere(

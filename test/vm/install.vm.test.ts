@@ -242,7 +242,7 @@ describe.skipIf(!root).each([...suites])('%s', suite => {
         }
         const installed = (await machine.must(['dpkg', '-L', 'proxsave']))
             .split('\n')
-            .filter(path => path.startsWith('/usr/lib/systemd/system/'))
+            .filter(path => /^\/usr\/lib\/systemd\/system\/[^/]+\.(service|timer)$/.test(path))
             .map(path => basename(path).replace('@.', '@daily.'))
         expect(installed.length).toBe(6)
         const verified = await machine.run(
