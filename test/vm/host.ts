@@ -46,7 +46,7 @@ export class Host {
     readonly machine: Machine
     #daemon = 0
 
-    private constructor(machine: Machine) {
+    protected constructor(machine: Machine) {
         this.machine = machine
     }
 

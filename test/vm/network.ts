@@ -20,6 +20,8 @@ export class Neighbourhood {
     readonly name: string
     readonly #holder: Subprocess
     #cables = 0
+    /** Of one machine: a neighbourhood has no second. */
+    #plugged: string[] = []
 
     private constructor(name: string, holder: Subprocess) {
         this.name = name
@@ -44,10 +46,14 @@ export class Neighbourhood {
     cards(cards: readonly Card[]): Cards {
         return {
             plug: async () => {
+                // The kernel takes its time to remove those of a machine that is gone, and the switch would still send
+                // there what is meant for the new ones.
+                for (const cable of this.#plugged.splice(0)) await this.run(['ip', 'link', 'del', cable])
                 const holder = await holdNamespace(`${this.name}-machine`)
                 const { pid } = holder
                 for (const { name, mac, connected = true } of cards) {
                     const cable = `cable${this.#cables++}`
+                    this.#plugged.push(cable)
                     await this.#ip(
                         `link add ${cable} type veth peer name ${name} address ${mac} netns ${pid}`,
                         ...(connected ? [`link set ${cable} master lan`] : []),
