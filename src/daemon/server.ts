@@ -281,6 +281,9 @@ function readBy(request: IncomingMessage, peer: Peer | undefined): string {
     return typeof by === 'string' && /^[\x21-\x7e]{1,64}$/.test(by) ? by : `uid${peer?.uid ?? '?'}`
 }
 
+/** How long (ms) a body that is too long is read on before it is refused. */
+const drainMs = 1_000
+
 async function readBody(request: IncomingMessage): Promise<string> {
     const chunks: Buffer[] = []
     let size = 0
@@ -292,17 +295,30 @@ async function readBody(request: IncomingMessage): Promise<string> {
                 facts: { status: 413, broken: 1 },
             },
         )
-    if (Number(request.headers['content-length'] ?? 0) > limits.requestBytes) throw tooLong()
-    await new Promise<void>((resolve, reject) => {
-        request.on('data', (chunk: Buffer) => {
-            size += chunk.length
-            if (size > limits.requestBytes) reject(tooLong())
-            else chunks.push(chunk)
+    let late: ReturnType<typeof setTimeout> | undefined
+    try {
+        await new Promise<void>((resolve, reject) => {
+            // Closing with unread bytes would be a reset, and the other side would not see the answer: for a moment what
+            // is too much is read and dropped.
+            const refuse = () => {
+                chunks.length = 0
+                late ??= setTimeout(() => reject(tooLong()), drainMs)
+            }
+            if (Number(request.headers['content-length'] ?? 0) > limits.requestBytes) refuse()
+            request.on('data', (chunk: Buffer) => {
+                size += chunk.length
+                if (size > limits.requestBytes) refuse()
+                else if (late === undefined) chunks.push(chunk)
+            })
+            request.on('end', () => (late === undefined ? resolve() : reject(tooLong())))
+            request.on('error', reject)
+            request.on('close', () =>
+                reject(new Fault('refused', 'cannot accept the request: it ended early')),
+            )
         })
-        request.on('end', resolve)
-        request.on('error', reject)
-        request.on('close', () => reject(new Fault('refused', 'cannot accept the request: it ended early')))
-    })
+    } finally {
+        clearTimeout(late)
+    }
     try {
         return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
     } catch {
