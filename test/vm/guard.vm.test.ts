@@ -358,21 +358,26 @@ describe.skipIf(!root)('guard', () => {
     const installed = /^"(proxsave|apt\/apt\.conf\.d)": mtime /
     const deb = `/var/tmp/${basename(packagePath())}`
 
+    /** Once nothing is under way any more, the daemon makes room for the one of the package. */
     step('the package is installed again', short, async () => {
+        const daemon = await host.daemon()
         const { change } = await lost('package installed again', async () => {
             await host.machine.must(['dpkg', '--install', deb])
         })
+        await host.recovered(daemon)
         await asBefore('as before', installed)
         await explained(change)
         await remember()
     })
 
     step('the package is half replaced', short, async () => {
+        const daemon = await host.daemon()
         const { change } = await lost('package half replaced', async () => {
             await host.machine.must(['dpkg', '--unpack', deb])
             rmSync(host.machine.path('/usr/lib/proxsave/proxsave'))
         })
         await host.machine.must(['dpkg', '--install', deb])
+        await host.recovered(daemon)
         await asBefore('as before', installed)
         await explained(change)
         await remember()
