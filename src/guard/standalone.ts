@@ -2,6 +2,7 @@
 import { systemClock } from '../host/clock.ts'
 import { realDisk } from '../host/disk.ts'
 import { exec } from '../host/exec.ts'
+import { endHolder } from '../host/lock-holder.ts'
 import { guardAreas } from './areas/index.ts'
 import type { RollbackHost } from './rollback.ts'
 
@@ -18,13 +19,7 @@ export function rollbackHost(state: string): RollbackHost {
         clock: systemClock,
         exec,
         areas: guardAreas,
-        kill(pid) {
-            try {
-                process.kill(pid, 'SIGKILL')
-            } catch {
-                // It has let go meanwhile.
-            }
-        },
+        kill: endHolder,
         sleep: ms => new Promise(resolve => setTimeout(resolve, ms)),
         say: text => void process.stderr.write(`${text}\n`),
     }

@@ -39,3 +39,12 @@ function hasOpen(pid: string, path: string): boolean {
         }
     })
 }
+
+/** So that its lock is free; it may have let go, and ended, meanwhile. */
+export function endHolder(pid: number): void {
+    try {
+        process.kill(pid, 'SIGKILL')
+    } catch {
+        // Gone already.
+    }
+}
