@@ -23,7 +23,7 @@ const packages = [
 export type Flavour = 'plain' | 'network'
 const morePackages: Record<Flavour, string[]> = {
     plain: [],
-    network: ['ifupdown2', 'bridge-utils', 'isc-dhcp-client', 'iputils-ping', 'ethtool'],
+    network: ['ifupdown2', 'bridge-utils', 'isc-dhcp-client', 'iputils-ping', 'ethtool', 'libfaketime'],
 }
 const sslPackage: Record<Suite, string> = { trixie: 'libssl3t64', bookworm: 'libssl3' }
 

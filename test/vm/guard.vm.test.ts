@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { FakedClock } from './faked-clock.ts'
 import { away, cards, changeOf, GuardedHost, graceSeconds, home, interfaces, poll } from './guarded.ts'
 import { state } from './host.ts'
 import { packagePath } from './package.ts'
@@ -14,12 +15,14 @@ const root = process.getuid?.() === 0
 if (!root) console.log('skipped: the container tests need root')
 if (root)
     console.log(
-        'not here: the clock set back and forward, because a container shares that of this host; the simulated clock does it',
+        'not here: the clock of systemd set back and forward, because a container shares that of this host; that of the program is, and the timer of a guard goes by the time since boot',
     )
 
 /** For what waits a whole window, and for what decides within one (s). */
 const short = 10
 const long = 60
+/** Time enough to do several things within one that is waited for (s). */
+const medium = 20
 
 const file = '/etc/network/interfaces'
 const pending = '/etc/network/interfaces.new'
@@ -153,7 +156,7 @@ describe.skipIf(!root)('guard', () => {
         what: string,
         meanwhile: (guard: string) => Promise<void> = async () => {},
         name = 'away',
-    ): Promise<{ guard: string; change: string }> {
+    ): Promise<{ guard: string; change: string; seconds: number }> {
         const { guard, change, session } = await host.arm(name)
         const armed = performance.now()
         const cut = (async () => {
@@ -163,7 +166,7 @@ describe.skipIf(!root)('guard', () => {
         measured.push(`${what}: ${(back / 1000).toFixed(1)} s`)
         expect(back / 1000).toBeLessThan(host.windowSeconds + graceSeconds)
         await session.end()
-        return { guard, change }
+        return { guard, change, seconds: back / 1000 }
     }
 
     step(
@@ -309,6 +312,66 @@ describe.skipIf(!root)('guard', () => {
         })
         await asBefore()
         await explained(change, false)
+    })
+
+    // --- the clock is set ------------------------------------------------------------------------------------------------
+
+    const hour = 3600
+    /** Less than an hour, more than all that a test does (s). */
+    const nearSeconds = 600
+
+    /** How far ahead of the right time the program was when it wrote that (s). */
+    const aheadOf = (time: unknown) => (Date.parse(String(time)) - Date.now()) / 1000
+    const isAhead = (time: unknown, seconds: number, what: string) =>
+        expect(Math.abs(aheadOf(time) - seconds), `${what}: ${time}`).toBeLessThan(nearSeconds)
+    const written = (guard: string, name: string) =>
+        (JSON.parse(readFileSync(host.at(guard, name), 'utf8')) as { time: string }).time
+
+    /** Sets the clock of the program, which tells by then that its time of day jumped and the time left did not. */
+    async function jump(clock: FakedClock, seconds: number): Promise<void> {
+        const earlier = await host.status()
+        clock.set(seconds)
+        const later = await host.status()
+        expect(later?.state).toBe('ARMED')
+        isAhead(later?.deadline, seconds, 'the deadline as people read it')
+        expect(Number(later?.secondsLeft)).toBeGreaterThan(0)
+        expect(Number(later?.secondsLeft)).toBeLessThanOrEqual(Number(earlier?.secondsLeft))
+    }
+
+    step('the clock is set an hour forward, and later two hours back', medium, async () => {
+        const clock = await FakedClock.give(host.machine)
+        const { guard, change, seconds } = await lost('clock set forward and back', async guard => {
+            const began = performance.now()
+            await host.waits(guard)
+            await jump(clock, hour)
+            // By the watch of the test: the program is not asked how late it is.
+            await host.machine.until(medium, 'most of the window is over', async () => {
+                expect(host.has(guard, 'armed'), 'armed').toBe(true)
+                return performance.now() - began > medium * 0.7 * 1000
+            })
+            await jump(clock, -hour)
+        })
+        expect(seconds).toBeGreaterThan(medium * 0.8)
+        await asBefore()
+        await explained(change)
+        // The kept program, which systemd started, lived by that clock too.
+        isAhead(written(guard, 'executed'), -hour, 'executed')
+        await clock.takeAway()
+        await remember()
+    })
+
+    step('confirmed in time, the clock set back in between: it stays', long, async () => {
+        const clock = await FakedClock.give(host.machine)
+        const { guard, change } = await host.arm('away')
+        await host.waits(guard)
+        await jump(clock, -hour)
+        const ran = await host.lan.ssh(host.machine, away.address, 'proxsavectl commit')
+        expect(ran.status, ran.stdout + ran.stderr).toBe(0)
+        expect(host.has(guard, 'armed')).toBe(false)
+        isAhead(written(guard, 'confirmed'), -hour, 'confirmed')
+        await stays(change)
+        await clock.takeAway()
+        await goHome()
     })
 
     // --- changes that wait to be applied at the next boot ----------------------------------------------------------------
