@@ -100,17 +100,23 @@ function load(
             if (hasFired(guard)) throw fired(guard)
             const program = findProgram(name)
             if (program === undefined) return { ok: false, missing: true, why: 'it is not installed' }
+            const mostMs = loadingMs(host, guard)
+            if (mostMs <= 0) return { ok: false, why: 'not tried: what is left of the window is for you' }
             try {
                 const ended = await host.systemd.runTransient({
                     unit: applyUnit(guard.id, ++number),
                     description: `proxsave: ${name} for guard ${guard.id}`,
                     argv: [program, ...args],
-                    timeoutMs,
+                    timeoutMs: Math.min(timeoutMs, mostMs),
                     output: `${directory}/apply.txt`,
                     leavesChildren: true,
                 })
                 if (ended.result === 'done') return { ok: true }
-                if (ended.timedOut) return { ok: false, why: `it did not end within ${timeoutMs / 1000} s` }
+                if (ended.timedOut)
+                    return {
+                        ok: false,
+                        why: `it did not end within ${Math.round(Math.min(timeoutMs, mostMs) / 1000)} s`,
+                    }
                 return { ok: false, why: `exit status ${ended.status ?? 'unknown'}` }
             } catch (error) {
                 return { ok: false, why: asFault(error).message }
@@ -118,6 +124,13 @@ function load(
         },
         text => context.log(text),
     )
+}
+
+/** How long (ms) loading may still take: the last third of the window is for the person who decides. */
+function loadingMs({ clock }: GuardHost, guard: GuardDirectory): number {
+    const armed = guard.armed()
+    if (armed === undefined) return 0
+    return armed.deadlineMs - clock.bootMs() - guard.record().timeoutMs / 3
 }
 
 async function lockGuard(host: GuardHost, guard: GuardDirectory): Promise<Lock> {
