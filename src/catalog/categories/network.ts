@@ -34,6 +34,8 @@ export const network: Category = {
         '/etc/udev/rules.d/*persistent-net*',
         '/etc/udev/rules.d/*net-names*',
     ],
+    // ifupdown2 writes it anew whenever it loads the network.
+    never: ['/etc/iproute2/rt_tables.d/ifupdown2_vrf_map.conf'],
     expected: ['/etc/hostname', '/etc/hosts'],
     commands: [
         { file: 'addresses.json', argv: ['ip', '-j', 'addr'] },
