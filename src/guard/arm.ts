@@ -98,6 +98,13 @@ export async function arm(
             timeoutMs: wish.timeoutMs,
         }
         guard.write('guard.json', record)
+        disk.mkdir(record.diagnostics, 0o700)
+        // For reading: what was going to be done, in the words of the guard.
+        disk.replace(
+            `${record.diagnostics}/plan.json`,
+            Buffer.from(`${JSON.stringify(record, undefined, 4)}\n`),
+            0o600,
+        )
         keepOriginals(live, own, wish.actions)
     })
     const code = host.areas[wish.area]

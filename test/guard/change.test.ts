@@ -103,6 +103,10 @@ describe.if(isRoot)('a guarded change', () => {
             for (const area of guardedAreas) {
                 const guard = world.guard(end!.change, area)
                 expect(guard.confirmed()?.by).toBe('somebody')
+                const kept = fs.readdirSync(guard.record().diagnostics)
+                expect(kept).toEqual(
+                    expect.arrayContaining(['plan.json', 'before.health.json', 'after.health.json']),
+                )
                 expect(
                     checkForward(world.told, { root: world.root, guard: guard.path, home: homes[area] }),
                 ).toBeGreaterThan(5)
