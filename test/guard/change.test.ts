@@ -456,6 +456,23 @@ describe.if(isRoot)('a guarded change', () => {
             await expectOld()
         })
 
+        test('leaves the last third of the window to the person, whatever is left to try', async () => {
+            world.commands.network = [
+                ['true', 'first'],
+                ['true', 'network'],
+            ]
+            let mostMs = 0
+            world.systemd.runs.push(async run => {
+                mostMs = run.timeoutMs
+                world.clock.advance(126_000)
+                return { result: 'failed', timedOut: true }
+            })
+            await toQuestion()
+            expect(world.open('network.commit')?.text).toContain('what is left of the window is for you')
+            expect(world.systemd.calls.filter(call => call.includes('true network'))).toEqual([])
+            expect(mostMs).toBeLessThanOrEqual(120_000)
+        })
+
         test('tells when the old state cannot be loaded again', async () => {
             const id = await toQuestion()
             world.statuses = Array.from({ length: 50 }, () => 4)
