@@ -7,7 +7,7 @@ import type { Clock } from '../host/clock.ts'
 import type { Disk } from '../host/disk.ts'
 import { type Exec, findProgram } from '../host/exec.ts'
 import { timerOf } from '../host/systemd.ts'
-import { type PlaceCalls, PlaceTree, placeCalls } from '../host/place.ts'
+import { type PlaceCalls, PlaceTree, withPlaceTrees } from '../host/place.ts'
 import type { AreaHost, GuardArea } from './area.ts'
 import { GuardDirectory, guardId } from './record.ts'
 
@@ -58,23 +58,11 @@ export const guardOf = ({ disk, state }: Pick<GuardPlaces, 'disk' | 'state'>, ch
     new GuardDirectory(disk, state, guardId(change, areaById(area).id))
 
 /** The live tree and the guard's own, closed when `act` is through. */
-export async function withGuardTrees<T>(
-    { root, calls = placeCalls }: GuardPlaces,
-    guard: GuardDirectory,
+export const withGuardTrees = <T>(
+    { root, calls }: GuardPlaces,
+    { path }: GuardDirectory,
     act: (live: PlaceTree, own: PlaceTree) => Promise<T> | T,
-): Promise<T> {
-    const live = new PlaceTree(root, calls)
-    try {
-        const own = new PlaceTree(guard.path, calls)
-        try {
-            return await act(live, own)
-        } finally {
-            own.close()
-        }
-    } finally {
-        live.close()
-    }
-}
+): Promise<T> => withPlaceTrees({ live: root, own: path }, calls, act)
 
 export const rollbackUnit = (id: string): string => `proxsave-rollback@${id}.service`
 export const timerUnit = (id: string): string => timerOf(rollbackUnit(id))

@@ -452,6 +452,25 @@ export class PlaceTree {
     }
 }
 
+/** Two trees at hand, that of the host and one of proxsave's own, closed when `act` is through. */
+export async function withPlaceTrees<T>(
+    roots: { live: string; own: string },
+    calls: PlaceCalls | undefined,
+    act: (live: PlaceTree, own: PlaceTree) => Promise<T> | T,
+): Promise<T> {
+    const live = new PlaceTree(roots.live, calls)
+    try {
+        const own = new PlaceTree(roots.own, calls)
+        try {
+            return await act(live, own)
+        } finally {
+            own.close()
+        }
+    } finally {
+        live.close()
+    }
+}
+
 /** The magic link leads to the directory that is open, whatever its path is by now. */
 const through = (directory: number, name: Uint8Array): Uint8Array =>
     Buffer.concat([Buffer.from(`/proc/self/fd/${directory}/`), name])

@@ -33,7 +33,7 @@ import {
     type PeerProbe,
     refuseNeighbours,
 } from './isolation.ts'
-import { exportsDirectory } from './host.ts'
+import { exportsDirectory, withTrees } from './host.ts'
 import { askIsolated } from './questions.ts'
 import { orderServices } from './services.ts'
 
@@ -702,25 +702,6 @@ function readStaged(context: TaskContext, staged: string): PmxcfsTree {
         return readPmxcfsBytes(own.readWhole(staged))
     } finally {
         own.close()
-    }
-}
-
-async function withTrees<T>(
-    host: DatabaseHost,
-    context: TaskContext,
-    act: (live: PlaceTree, own: PlaceTree) => Promise<T> | T,
-): Promise<T> {
-    const calls = host.calls ?? placeCalls
-    const live = new PlaceTree(host.root, calls)
-    try {
-        const own = new PlaceTree(context.dir, calls)
-        try {
-            return await act(live, own)
-        } finally {
-            own.close()
-        }
-    } finally {
-        live.close()
     }
 }
 

@@ -5,7 +5,7 @@ import { Fault } from '../core/errors.ts'
 import type { TaskContext } from '../engine/kinds.ts'
 import type { RunWorker } from '../engine/worker.ts'
 import type { ByteString } from '../format/tar-write.ts'
-import { type PlaceCalls, placeCalls, PlaceTree } from '../host/place.ts'
+import { type PlaceCalls, type PlaceTree, withPlaceTrees } from '../host/place.ts'
 import { Snapshot } from '../host/snapshot.ts'
 import { showPath, toByteString } from '../host/tree.ts'
 import { checkPath } from '../host/unpack.ts'
@@ -25,24 +25,11 @@ export interface RestoreHost {
 }
 
 /** The two trees at hand, closed when `act` is through. */
-export async function withTrees<T>(
-    host: RestoreHost,
-    context: TaskContext,
+export const withTrees = <T>(
+    { root, calls }: Pick<RestoreHost, 'root' | 'calls'>,
+    { dir }: Pick<TaskContext, 'dir'>,
     act: (live: PlaceTree, own: PlaceTree) => Promise<T> | T,
-): Promise<T> {
-    const calls = host.calls ?? placeCalls
-    const live = new PlaceTree(host.root, calls)
-    try {
-        const own = new PlaceTree(context.dir, calls)
-        try {
-            return await act(live, own)
-        } finally {
-            own.close()
-        }
-    } finally {
-        live.close()
-    }
-}
+): Promise<T> => withPlaceTrees({ live: root, own: dir }, calls, act)
 
 export const places = { stage: 'stage', snapshot: 'snapshot' } as const
 
