@@ -51,9 +51,6 @@ function load(name: string): Library | undefined {
 
 const crypto = loadCrypto()
 
-/** Which implementation is in use, for `doctor`: `libcrypto`, or the slower `fallback`. */
-export const cryptoEngine = crypto.engine
-
 /** ChaCha20-Poly1305 under one 32-byte key. Close it when done: its memory is not the collector's. */
 export function openAead(key: Uint8Array): Aead {
     return crypto.openAead(key)

@@ -17,7 +17,6 @@ import type {
     DatabaseExportParams,
     DatabaseParams,
 } from './database.ts'
-import type { FileAction } from './types.ts'
 
 /** Path in archives and below the root, without a leading slash. */
 export const databasePath = 'var/lib/pve-cluster/config.db'
@@ -33,8 +32,6 @@ export function leavesPlan(category: Category): 'all' | 'some' | 'none' {
     if (inside === 0) return 'none'
     return inside === category.paths.length ? 'all' : 'some'
 }
-
-export const leavesPlanWhy = 'it is inside the cluster database, which is restored'
 
 // --- the tasks -------------------------------------------------------------------------------------------------
 
@@ -101,18 +98,6 @@ export function databaseExportTask(directory: string): DatabaseTask<DatabaseExpo
         title: 'take the files of /etc/pve out of the exported database',
         params: { directory, database: databasePath },
     }
-}
-
-/** What the plan lists for it: the database is replaced, what lies beside it goes. */
-export function databaseActions(beside: readonly string[]): FileAction[] {
-    const one = (bytes: string, action: FileAction['action']): FileAction => ({
-        path: `/${bytes}`,
-        bytes,
-        action,
-        type: 'file',
-        category: 'pve_cluster',
-    })
-    return [one(databasePath, 'replace'), ...beside.map(suffix => one(`${databasePath}${suffix}`, 'remove'))]
 }
 
 // --- what people must know -------------------------------------------------------------------------------------

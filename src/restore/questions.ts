@@ -7,13 +7,6 @@ import { type Held, modes } from './modes.ts'
 /** A question of the conversation, with what was wrong with the answer before. */
 export type Ask = Question & { error?: string }
 
-/** What may not be answered by a default or by `yes to all`: only by its own id. */
-export const byNameOnly: ReadonlySet<string> = new Set([
-    'compat.mismatch',
-    'cluster.isolated',
-    'signature.untrusted',
-])
-
 export function askSource(targets: readonly { name: string; place: string; count?: number }[]): Ask {
     return {
         id: 'source',
