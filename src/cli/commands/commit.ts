@@ -6,7 +6,7 @@ import { bounded, guardHead, guardLines, withOrWithoutDaemon } from '../guard.ts
 
 export const command: Command = {
     summary: 'confirm what is guarded: it stays',
-    about: 'Over SSH it takes a connection from another computer that was opened after the new state was in place: an older one,\none from this host itself, and one inside of tmux or screen, is refused, because that it works proves nothing.\nWorks without the daemon too.',
+    about: 'Over SSH it takes a connection from another computer that was opened after the new state was in place: an older one,\none that was begun in an older one, and one inside of tmux or screen, is refused, because that it works proves nothing.\nWorks without the daemon too.',
     arguments: [{ usage: '[change]', about: 'id or beginning of one; default: the guard that is armed' }],
     statuses: [0, 1, 4, 7, 8],
     example: 'proxsavectl commit',

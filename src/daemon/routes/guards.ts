@@ -17,7 +17,7 @@ export const guardRoutes = [
         method: 'POST',
         path: '/v1/guards/{id}/commit',
         summary:
-            'keep what is guarded: a guard, a change, the beginning of one, or armed; refused over a connection that is older than the new state or from this host itself',
+            'keep what is guarded: a guard, a change, the beginning of one, or armed; refused over a connection that is older than the new state or was begun from one',
         access: 'root',
         answer: GuardInfo,
         handle: ({ params, peer, by }, daemon) => commitAsked(daemon, params.id!, originOf(peer.pid), by),
